@@ -1,0 +1,147 @@
+// Package frame is a camera picture as planes of samples: luma, and chroma where there is any.
+//
+// An Image is a view: it describes bytes as the camera or the decoder left them (packed YUYV, planar I420,
+// semi-planar NV12, gray), so that nobody has to convert a whole frame to look at a part of it. The package
+// promises that sampling an Image that Check accepts never reads outside its planes. It knows nothing of where
+// pictures come from, nor of what is done with them.
+package frame
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"time"
+)
+
+// MaxSide bounds width and height in pixels; larger pictures are refused before anything is allocated for them.
+const MaxSide = 16384
+
+// Plane is samples of one channel. The sample (x, y) of the plane is Pix[y*Stride+x*Step].
+type Plane struct {
+	Pix    []byte
+	Stride int // bytes from a row to the next
+	Step   int // bytes from a sample to the next in a row
+}
+
+// Image is a picture in Y'CbCr with BT.601 coefficients.
+type Image struct {
+	Width, Height int // of the luma plane, in pixels
+	Y, U, V       Plane
+	// ShiftX and ShiftY tell the chroma subsampling: the chroma sample of pixel (x, y) is (x>>ShiftX, y>>ShiftY).
+	ShiftX, ShiftY uint8
+	// Full is true for samples of 0…255 (JPEG), false for 16…235 and 16…240 (what cameras send as YUYV or NV12).
+	Full bool
+}
+
+// Frame is an Image that a camera took.
+type Frame struct {
+	Image
+	Camera   string    // name in the configuration
+	Sequence uint64    // counts the frames that the source took, from 1; gaps are frames nobody asked for
+	Captured time.Time // when the frame left the driver; carries a monotonic reading
+	Format   string    // FourCC that the camera sent: "MJPG", "YUYV", …
+}
+
+// Gray tells whether the picture has no chroma.
+func (m *Image) Gray() bool { return m.U.Pix == nil }
+
+// Bounds is the picture's rectangle, from (0, 0).
+func (m *Image) Bounds() image.Rectangle { return image.Rect(0, 0, m.Width, m.Height) }
+
+// Check tells whether every sample that the size promises is there.
+func (m *Image) Check() error {
+	if m.Width <= 0 || m.Height <= 0 {
+		return fmt.Errorf("frame: empty picture of %d×%d", m.Width, m.Height)
+	}
+	if m.Width > MaxSide || m.Height > MaxSide {
+		return fmt.Errorf("frame: picture of %d×%d is larger than %d a side", m.Width, m.Height, MaxSide)
+	}
+	if err := m.Y.check("Y", m.Width, m.Height); err != nil {
+		return err
+	}
+	if m.Gray() {
+		if m.V.Pix != nil {
+			return errors.New("frame: V plane without U plane")
+		}
+		return nil
+	}
+	if m.ShiftX > 2 || m.ShiftY > 2 {
+		return fmt.Errorf("frame: chroma subsampling by 2^%d×2^%d", m.ShiftX, m.ShiftY)
+	}
+	w := (m.Width + 1<<m.ShiftX - 1) >> m.ShiftX
+	h := (m.Height + 1<<m.ShiftY - 1) >> m.ShiftY
+	if err := m.U.check("U", w, h); err != nil {
+		return err
+	}
+	return m.V.check("V", w, h)
+}
+
+func (p Plane) check(name string, w, h int) error {
+	if p.Step < 1 || p.Stride < (w-1)*p.Step+1 {
+		return fmt.Errorf("frame: %s plane: stride %d and step %d for %d samples a row", name, p.Stride, p.Step, w)
+	}
+	if need := (h-1)*p.Stride + (w-1)*p.Step + 1; len(p.Pix) < need {
+		return fmt.Errorf("frame: %s plane: %d bytes, need %d", name, len(p.Pix), need)
+	}
+	return nil
+}
+
+// YUYV describes packed 4:2:2 (Y0 U Y1 V) of the given bytes per line.
+func YUYV(pix []byte, width, height, stride int) Image {
+	if len(pix) < 4 {
+		return Image{Width: width, Height: height}
+	}
+	return Image{Width: width, Height: height, ShiftX: 1,
+		Y: Plane{pix, stride, 2}, U: Plane{pix[1:], stride, 4}, V: Plane{pix[3:], stride, 4}}
+}
+
+// NV12 describes 4:2:0 with one luma plane and one of interleaved U and V, both of the given bytes per line.
+func NV12(pix []byte, width, height, stride int) Image {
+	n := stride * height
+	if n < 0 || len(pix) < n+2 {
+		return Image{Width: width, Height: height}
+	}
+	return Image{Width: width, Height: height, ShiftX: 1, ShiftY: 1,
+		Y: Plane{pix[:n], stride, 1}, U: Plane{pix[n:], stride, 2}, V: Plane{pix[n+1:], stride, 2}}
+}
+
+// Grey describes 8-bit luma alone, as infrared and machine-vision cameras send it (full range).
+func Grey(pix []byte, width, height, stride int) Image {
+	return Image{Width: width, Height: height, Full: true, Y: Plane{pix, stride, 1}}
+}
+
+// FromImage gives a decoded picture as an Image. Y'CbCr and gray pictures are aliased, all others converted once.
+func FromImage(src image.Image) Image {
+	b := src.Bounds()
+	w, h := b.Dx(), b.Dy()
+	switch s := src.(type) {
+	case *image.YCbCr:
+		if sx, sy, ok := subsampling(s.SubsampleRatio); ok && b.Min == (image.Point{}) {
+			return Image{Width: w, Height: h, ShiftX: sx, ShiftY: sy, Full: true,
+				Y: Plane{s.Y, s.YStride, 1}, U: Plane{s.Cb, s.CStride, 1}, V: Plane{s.Cr, s.CStride, 1}}
+		}
+	case *image.Gray:
+		if b.Min == (image.Point{}) {
+			return Grey(s.Pix, w, h, s.Stride)
+		}
+	}
+	return convert(src)
+}
+
+func subsampling(r image.YCbCrSubsampleRatio) (sx, sy uint8, ok bool) {
+	switch r {
+	case image.YCbCrSubsampleRatio444:
+		return 0, 0, true
+	case image.YCbCrSubsampleRatio422:
+		return 1, 0, true
+	case image.YCbCrSubsampleRatio420:
+		return 1, 1, true
+	case image.YCbCrSubsampleRatio440:
+		return 0, 1, true
+	case image.YCbCrSubsampleRatio411:
+		return 2, 0, true
+	case image.YCbCrSubsampleRatio410:
+		return 2, 1, true
+	}
+	return 0, 0, false
+}

@@ -1,0 +1,3 @@
+module github.com/livenessd/livenessd
+
+go 1.26
