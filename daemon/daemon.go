@@ -1,0 +1,147 @@
+// Package daemon is the service: cameras in, verdicts out.
+//
+// For each camera one goroutine takes the newest frame, finds the faces, judges the main one, hands the answer to the
+// decision, and the verdict to a Publisher; nothing in that chain waits for the network, and nothing in it grows without
+// bound. The package promises that a verdict is live only when the decision said so on frames of this camera and of one
+// presentation; trouble of any kind (camera, model, memory, network) makes the answer something else or none, and says so
+// in the camera's state and the log.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/livenessd/livenessd/camera"
+	"github.com/livenessd/livenessd/camera/frame"
+	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/mqtt"
+)
+
+// Camera is where frames come from: Next waits for the newest one that it hasn't given yet.
+type Camera interface {
+	Next(context.Context) (*frame.Frame, error)
+	Status() camera.Status
+	Close() error
+}
+
+// Publisher takes verdicts and states away. It never blocks.
+type Publisher interface {
+	PublishVerdict(mqtt.Verdict)
+	SetCameraState(camera string, s mqtt.CameraState)
+}
+
+// Options is what a daemon needs beside its configuration.
+type Options struct {
+	Config  config.Config
+	Version string
+	Log     *slog.Logger
+	// OpenCamera replaces the cameras of the configuration, for the demo and for tests.
+	OpenCamera func(name string, c config.Camera) (Camera, error)
+	// Ready is called once when models and cameras are open.
+	Ready func(*Engine)
+}
+
+// Run is the daemon: it returns when ctx ends, with nil, or when it can't go on.
+func Run(ctx context.Context, o Options) (err error) {
+	e, err := OpenEngine(o.Config, o.Log)
+	if err != nil {
+		return err
+	}
+	id, err := newIdentity(o.Config)
+	if err != nil {
+		return &fault{ErrInternal, err, ""}
+	}
+	client, err := mqtt.New(mqtt.Options{
+		URL: o.Config.MQTT.URL, Prefix: o.Config.MQTT.Prefix, Device: o.Config.Device, Username: o.Config.MQTT.Username,
+		PasswordFile: o.Config.MQTT.PasswordFile, QueueLimit: o.Config.MQTT.Queue, Log: o.Log,
+		Info: func() mqtt.Info { return info(o, e) },
+	})
+	if err != nil {
+		return &fault{ErrConfig, err, Hint(err)}
+	}
+	defer func() {
+		// What is queued gets a second; what stays is counted and said.
+		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		err = errors.Join(err, client.Close(c))
+	}()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	failed := make(chan error, len(o.Config.Cameras))
+	for _, name := range slices.Sorted(maps.Keys(o.Config.Cameras)) {
+		p, err := newPipeline(o, e, id, name, client)
+		if err != nil {
+			cancel()
+			return err
+		}
+		wg.Go(func() {
+			if err := p.run(ctx); err != nil {
+				failed <- fmt.Errorf("camera %s: %w", name, err)
+			}
+		})
+	}
+	if o.Ready != nil {
+		o.Ready(e)
+	}
+	select {
+	case <-ctx.Done():
+		o.Log.Info("stopping")
+		return nil
+	case err := <-failed:
+		cancel()
+		return err
+	}
+}
+
+// identity is what makes this run's verdicts tell apart from all others.
+type identity struct {
+	device string
+	boot   string
+	seq    sequence
+}
+
+func newIdentity(c config.Config) (*identity, error) {
+	// A boot is a start of the daemon, so that the sequence may begin at 1 again.
+	boot, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("daemon: make a boot id: %w", err)
+	}
+	return &identity{device: c.Device, boot: boot.String()}, nil
+}
+
+func openCamera(o Options, name string, c config.Camera) (Camera, error) {
+	if o.OpenCamera != nil {
+		return o.OpenCamera(name, c)
+	}
+	cam, err := camera.Open(camera.Options{Name: name, Path: c.Path, Format: c.Format, Width: c.Size.Width, Height: c.Size.Height,
+		FPS: c.FPS, Loop: true, Log: o.Log})
+	if err != nil {
+		return nil, &fault{ErrConfig, err, Hint(err)}
+	}
+	return cam, nil
+}
+
+func info(o Options, e *Engine) mqtt.Info {
+	return mqtt.Info{
+		Schema: 1, Device: o.Config.Device, Version: o.Version,
+		Models: []mqtt.ModelInfo{
+			{Task: string(e.Detector.Task), Name: e.Detector.Name, Version: e.Detector.Version, SHA256: e.Detector.SHA256},
+			{Task: string(e.Liveness.Task), Name: e.Liveness.Name, Version: e.Liveness.Version, SHA256: e.Liveness.SHA256},
+		},
+		Runtime: e.Runtime.Version(), Delegate: o.Config.Inference.Delegate.First(),
+		Cameras: slices.Sorted(maps.Keys(o.Config.Cameras)),
+	}
+}
+
+var _ io.Closer = (Camera)(nil)

@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/livenessd/livenessd/camera/frame"
+	"github.com/livenessd/livenessd/daemon/decision"
+	"github.com/livenessd/livenessd/models"
+)
+
+// Finder finds the faces in a frame, the surest first.
+type Finder interface {
+	Detect(*frame.Image) ([]models.Face, error)
+}
+
+// Judge says of one face in a frame how much it looks alive: Crop cuts the face out, Judge looks at it.
+type Judge interface {
+	Crop(*frame.Image, models.Box) error
+	Judge() (models.Judgement, error)
+}
+
+// Examiner looks at single frames: it finds the faces and judges the main one. It is for one goroutine, and it is what
+// run, score and bench have in common.
+type Examiner struct {
+	Finder Finder
+	Judge  Judge
+	Now    func() time.Time // for Times alone
+}
+
+// Times is how long the stages of an examination took.
+type Times struct{ Detect, Crop, Judge time.Duration }
+
+// Finding is an examined frame.
+type Finding struct {
+	Faces     []models.Face
+	Main      int           // index of the face that counts, −1 for none
+	Code      decision.Code // why there is none, or why it wasn't judged; "" where it was
+	Judged    bool
+	Judgement models.Judgement
+	Times     Times
+}
+
+// Examine finds faces and judges the one that d says is the main one.
+func (e *Examiner) Examine(m *frame.Image, d *decision.Decider) (Finding, error) {
+	t0 := e.Now()
+	faces, err := e.Finder.Detect(m)
+	t1 := e.Now()
+	f := Finding{Faces: faces, Main: -1, Times: Times{Detect: t1.Sub(t0)}}
+	if err != nil {
+		f.Code = decision.ProcessingErr
+		return f, fmt.Errorf("daemon: find faces: %w", err)
+	}
+	f.Main, f.Code = d.Main(m.Width, m.Height, toDecision(faces))
+	if f.Code != "" || f.Main < 0 {
+		return f, nil
+	}
+	return f, e.judge(&f, m, faces[f.Main].Box, t1)
+}
+
+// ExamineBox judges a face whose box somebody else found.
+func (e *Examiner) ExamineBox(m *frame.Image, b models.Box) (Finding, error) {
+	f := Finding{Faces: []models.Face{{Box: b, Score: 1}}}
+	return f, e.judge(&f, m, b, e.Now())
+}
+
+func (e *Examiner) judge(f *Finding, m *frame.Image, b models.Box, start time.Time) error {
+	err := e.Judge.Crop(m, b)
+	t1 := e.Now()
+	f.Times.Crop = t1.Sub(start)
+	if err == nil {
+		f.Judgement, err = e.Judge.Judge()
+		f.Times.Judge = e.Now().Sub(t1)
+	}
+	if err != nil {
+		f.Code = decision.ProcessingErr
+		return fmt.Errorf("daemon: judge the face: %w", err)
+	}
+	f.Judged = true
+	return nil
+}
+
+// observation is what the decider learns from a finding.
+func (f *Finding) observation(t time.Time, m *frame.Image) decision.Observation {
+	return decision.Observation{Time: t, Width: m.Width, Height: m.Height, Faces: toDecision(f.Faces), Judged: f.Judged,
+		LogOdds: f.Judgement.LogOdds, Attack: f.Judgement.Attack, Code: f.Code}
+}
+
+func toDecision(faces []models.Face) []decision.Face {
+	out := make([]decision.Face, len(faces))
+	for i, f := range faces {
+		out[i] = decision.Face{X: f.X, Y: f.Y, W: f.W, H: f.H, Score: f.Score}
+	}
+	return out
+}

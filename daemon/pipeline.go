@@ -1,0 +1,163 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/livenessd/livenessd/camera"
+	"github.com/livenessd/livenessd/camera/frame"
+	"github.com/livenessd/livenessd/daemon/decision"
+	"github.com/livenessd/livenessd/mqtt"
+)
+
+const (
+	// idle is how long the pipeline waits for a frame before it looks at the clock and at the camera's state.
+	idle = 200 * time.Millisecond
+	// actionable is how long anybody may act on a verdict: the person in front of the door is still the one who was judged.
+	actionable = 5 * time.Second
+)
+
+type sequence struct{ n atomic.Uint64 }
+
+func (s *sequence) next() uint64 { return s.n.Add(1) }
+
+// pipeline is one camera's chain from frames to verdicts. One goroutine runs it.
+type pipeline struct {
+	name     string
+	camera   Camera
+	examiner Examiner
+	decider  *decision.Decider
+	publish  Publisher
+	id       *identity
+	log      *slog.Logger
+	now      func() time.Time
+
+	document mqtt.Verdict // what all verdicts of this camera have in common
+	close    func() error // frees the nets
+	state    camera.State
+	failing  bool      // the last frame could not be examined
+	since    time.Time // when the running presentation's evidence began
+}
+
+func newPipeline(o Options, e *Engine, id *identity, name string, pub Publisher) (*pipeline, error) {
+	find, judge, closeNets, err := e.Nets()
+	if err != nil {
+		return nil, err
+	}
+	d, err := decision.New(DecisionOptions(o.Config, e))
+	if err != nil {
+		return nil, errors.Join(&fault{ErrConfig, err, ""}, closeNets())
+	}
+	cam, err := openCamera(o, name, o.Config.Cameras[name])
+	if err != nil {
+		return nil, errors.Join(err, closeNets())
+	}
+	od := DecisionOptions(o.Config, e)
+	return &pipeline{
+		name: name, camera: cam, decider: d, publish: pub, id: id, log: o.Log.With("camera", name), now: time.Now, close: closeNets,
+		examiner: Examiner{Finder: find, Judge: judge, Now: time.Now},
+		document: mqtt.Verdict{Schema: 1, Device: id.device, Camera: name, Boot: id.boot, LiveAt: od.LiveAt, SpoofAt: od.SpoofAt,
+			Model:    mqtt.ModelRef{Name: e.Liveness.Name, Version: e.Liveness.Version, SHA256: e.Liveness.SHA256},
+			Delegate: judge.Delegate()},
+	}, nil
+}
+
+// run takes frames until ctx ends or a replay is over.
+func (p *pipeline) run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, p.camera.Close(), p.close()) }()
+	for {
+		p.reportState()
+		wait, cancel := context.WithTimeout(ctx, idle)
+		f, err := p.camera.Next(wait)
+		cancel()
+		switch {
+		case err == nil:
+			p.frame(f)
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, context.DeadlineExceeded):
+			p.emit(p.decider.Idle(p.now()))
+		case errors.Is(err, io.EOF):
+			p.emit(p.decider.Interrupt(p.now(), decision.CameraLost))
+			p.log.Info("the replay is over")
+			<-ctx.Done()
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+func (p *pipeline) frame(f *frame.Frame) {
+	found, err := p.examiner.Examine(&f.Image, p.decider)
+	if (err != nil) != p.failing {
+		p.failing = err != nil
+		if p.failing {
+			p.log.Error("can't examine frames", "error", err)
+		} else {
+			p.log.Info("frames can be examined again")
+		}
+	}
+	p.emit(p.decider.Observe(found.observation(f.Captured, &f.Image)))
+}
+
+// emit makes the verdict of a decision and hands it over.
+func (p *pipeline) emit(d *decision.Decision) {
+	if d == nil {
+		return
+	}
+	v := p.verdict(d, p.now())
+	p.publish.PublishVerdict(v)
+	p.log.Info("verdict", "verdict", v.Verdict, "code", d.Code, "score", v.Score, "frames", v.Frames, "seq", v.Seq)
+}
+
+func (p *pipeline) verdict(d *decision.Decision, now time.Time) mqtt.Verdict {
+	v := p.document
+	v.ID = uuid.Must(uuid.NewV7()).String()
+	v.Seq = p.id.seq.next()
+	v.Verdict = mqtt.VerdictKind(d.Verdict)
+	v.SetCode(mqtt.Code(d.Code))
+	v.Score = d.Score
+	v.Attack = d.Attack
+	v.Action = mqtt.Deny
+	if v.Verdict == mqtt.Live {
+		v.Action = mqtt.Allow
+	}
+	v.Frames = d.Frames
+	v.Face = faceDocument(d.Face)
+	v.CapturedAt = mqtt.Time(d.First)
+	v.DecidedAt = mqtt.Time(now)
+	v.LatencyMS = max(0, now.Sub(d.First).Milliseconds())
+	v.ExpiresAt = mqtt.Time(now.Add(actionable))
+	v.ClockSynced = clockSynced()
+	return v
+}
+
+func faceDocument(f *decision.Face) *mqtt.Face {
+	if f == nil {
+		return nil
+	}
+	r := func(v float64) int { return int(math.Round(v)) }
+	return &mqtt.Face{X: r(f.X), Y: r(f.Y), Width: r(f.W), Height: r(f.H)}
+}
+
+// reportState publishes the camera's state when it changed, and ends a presentation that the camera left alone.
+func (p *pipeline) reportState() {
+	s := p.camera.Status()
+	if s.State == p.state {
+		return
+	}
+	p.state = s.State
+	if s.State != camera.Streaming {
+		p.emit(p.decider.Interrupt(p.now(), decision.Code(s.Code)))
+	}
+	p.publish.SetCameraState(p.name, mqtt.CameraState{Schema: 1, State: string(s.State), Code: mqtt.Code(s.Code), Device: s.Device,
+		Format: s.Format, Width: s.Width, Height: s.Height, FPS: s.FPS, Hint: s.Hint, Error: s.Err, Since: mqtt.Time(s.Since)})
+}
