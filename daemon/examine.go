@@ -80,8 +80,8 @@ func (e *Examiner) judge(f *Finding, m *frame.Image, b models.Box, start time.Ti
 	return nil
 }
 
-// observation is what the decider learns from a finding.
-func (f *Finding) observation(t time.Time, m *frame.Image) decision.Observation {
+// Observation is what the decider learns from a finding.
+func (f *Finding) Observation(t time.Time, m *frame.Image) decision.Observation {
 	return decision.Observation{Time: t, Width: m.Width, Height: m.Height, Faces: toDecision(f.Faces), Judged: f.Judged,
 		LogOdds: f.Judgement.LogOdds, Attack: f.Judgement.Attack, Code: f.Code}
 }

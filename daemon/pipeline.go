@@ -105,7 +105,7 @@ func (p *pipeline) frame(f *frame.Frame) {
 			p.log.Info("frames can be examined again")
 		}
 	}
-	p.emit(p.decider.Observe(found.observation(f.Captured, &f.Image)))
+	p.emit(p.decider.Observe(found.Observation(f.Captured, &f.Image)))
 }
 
 // emit makes the verdict of a decision and hands it over.
