@@ -6,8 +6,8 @@ Resumable: the state lies in CACHE/face.pt. How an answer is read (the Go side d
 stride s lies at x = (j + ½)·s, y = (i + ½)·s; its box reaches from x − l·s to x + r·s and from y − t·s to y + b·s, where
 l, t, r, b are its four distances, nothing below 0; P(face) is the logistic function of its logit.
 """
+import argparse
 import os
-import sys
 import time
 
 import numpy as np
@@ -16,9 +16,9 @@ import torch.nn.functional as F
 
 from facedata import FACES, H, HELD, W, Pool
 from nets import FaceNet
+from schedule import Schedule
 
 BATCH = 32
-SAMPLES = 700_000
 LR = 2e-3
 EDGES = (0, 26, 64, 1e9)  # larger side of a face in input pixels: which stride answers for it
 
@@ -129,35 +129,28 @@ def held_out(net, pool, n=600):
     return hits / max(1, faces), wrong / n, float(np.median(errors)) if errors else 1.
 
 
-def main(cache, minutes='600'):
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('cache', help='folder of the frames, the checkpoint and the learning curve')
+    parser.add_argument('minutes', type=float, nargs='?', default=120., help='budget of training time; the learning rate falls over it')
+    parser.add_argument('--seed', type=int, default=1)
+    args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '1')))
-    torch.manual_seed(1)
-    end = time.time() + 60 * float(minutes)
+    torch.manual_seed(args.seed)
     pool = None
     while pool is None or int(pool.count[0]) < 2 * HELD:
         try:
-            pool = Pool(os.path.join(cache, 'facepool'))
+            pool = Pool(os.path.join(args.cache, 'facepool'))
         except FileNotFoundError:
             pass
         time.sleep(2)
     net = FaceNet().to(memory_format=torch.channels_last)
     opt = torch.optim.AdamW(net.parameters(), LR, weight_decay=1e-3)
-    path, seen = os.path.join(cache, 'face.pt'), 0
-    average = {k: v.clone() for k, v in net.state_dict().items()}
-    if os.path.exists(path):
-        s = torch.load(path)
-        net.load_state_dict(s['net'])
-        opt.load_state_dict(s['opt'])
-        average, seen = s['average'], s['seen']
-
-    def save():
-        torch.save({'net': net.state_dict(), 'opt': opt.state_dict(), 'average': average, 'seen': seen}, path + '.new')
-        os.replace(path + '.new', path)
-    rng = np.random.default_rng(seen + 1)
-    start, first, saved, shown, run = time.time(), seen, time.time(), seen, 0.
-    while seen < SAMPLES and time.time() < end:
-        for g in opt.param_groups:
-            g['lr'] = LR * min(1, seen / 8000 + .02) * .5 * (1 + np.cos(np.pi * seen / SAMPLES))
+    schedule = Schedule(os.path.join(args.cache, 'face.pt'), args.minutes, net, opt, warmup=8000)
+    rng = np.random.default_rng(schedule.seen + args.seed)
+    shown, run = schedule.seen, 0.
+    while schedule.going():
+        schedule.rate(LR)
         index = rng.integers(HELD, len(pool), BATCH)
         x = torch.from_numpy(pool.x[index]).permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
@@ -167,27 +160,18 @@ def main(cache, minutes='600'):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 10.)
         opt.step()
-        seen += BATCH
+        schedule.step(BATCH)
         run += (float(loss) - run) * .01 if run else float(loss)
-        decay = min(.999, seen / (seen + 8000))
-        with torch.no_grad():
-            for k, v in net.state_dict().items():
-                if v.dtype.is_floating_point:
-                    average[k].mul_(decay).add_(v, alpha=1 - decay)
-                else:
-                    average[k].copy_(v)
-        if seen - shown >= 16000:
-            shown = seen
+        if schedule.seen - shown >= 16000:
+            shown = schedule.seen
             recall, false, error = held_out(net, pool)
-            line = f'{seen} frames, pool {int(pool.count[0])}, loss {run:.3f}, recall {recall:.4f}, false {false:.4f} a frame, box error {error:.4f}, {(seen - first) / (time.time() - start):.0f}/s'
+            line = (f'{schedule.seen} frames, pool {int(pool.count[0])}, loss {run:.3f}, recall {recall:.4f}, '
+                    f'false {false:.4f} a frame, box error {error:.4f}, {schedule.left()}')
             print(line, flush=True)
-            with open(os.path.join(cache, 'face.curve'), 'a') as c:
+            with open(os.path.join(args.cache, 'face.curve'), 'a') as c:
                 c.write(line + '\n')
-        if time.time() - saved > 120:
-            saved = time.time()
-            save()
-    save()
+    schedule.save()
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:3])
+    main()

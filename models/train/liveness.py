@@ -6,8 +6,8 @@ Resumable: the state lies in CACHE/liveness.pt and is written every two minutes.
 CACHE/liveness.curve. It waits until the pool has something in it. Function matching as in Beyer et al. 2022, "Knowledge
 distillation: a good teacher is patient and consistent": teacher and student see the same crop.
 """
+import argparse
 import os
-import sys
 import time
 
 import numpy as np
@@ -16,9 +16,9 @@ import torch.nn.functional as F
 
 from nets import LivenessNet
 from pool import Pool
+from schedule import Schedule
 
 BATCH = 128
-SAMPLES = 2_600_000  # of the whole schedule; the learning rate falls to zero over them
 LR = 2e-3
 HELD = 4096  # crops of the pool's beginning that are never trained on
 
@@ -65,32 +65,28 @@ def held_out(net, pool):
     return r, float(agree)
 
 
-def main(cache, minutes='600'):
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('cache', help='folder of the pool, the checkpoint and the learning curve')
+    parser.add_argument('minutes', type=float, nargs='?', default=240., help='budget of training time; the learning rate falls over it')
+    parser.add_argument('--seed', type=int, default=1)
+    args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '1')))
-    torch.manual_seed(1)
-    end = time.time() + 60 * float(minutes)
+    torch.manual_seed(args.seed)
     pool = None
     while pool is None or int(pool.count[0]) < 3 * HELD:
         try:
-            pool = Pool(os.path.join(cache, 'pool'))
+            pool = Pool(os.path.join(args.cache, 'pool'))
         except FileNotFoundError:
             pass
         time.sleep(2)
     net = LivenessNet().to(memory_format=torch.channels_last)
     opt = torch.optim.AdamW(net.parameters(), LR, weight_decay=1e-3)
-    path, seen = os.path.join(cache, 'liveness.pt'), 0
-    average = {k: v.clone() for k, v in net.state_dict().items()}
-    if os.path.exists(path):
-        s = torch.load(path)
-        net.load_state_dict(s['net'])
-        opt.load_state_dict(s['opt'])
-        average, seen = s['average'], s['seen']
-    rng = np.random.default_rng(seen + 1)
-    start, first, saved, shown, run = time.time(), seen, time.time(), seen, 0.
-    while seen < SAMPLES and time.time() < end:
-        f = seen / SAMPLES
-        for g in opt.param_groups:
-            g['lr'] = LR * min(1, seen / 20000 + .02) * .5 * (1 + np.cos(np.pi * f))
+    schedule = Schedule(os.path.join(args.cache, 'liveness.pt'), args.minutes, net, opt, warmup=20000)
+    rng = np.random.default_rng(schedule.seen + args.seed)
+    shown, run = schedule.seen, 0.
+    while schedule.going():
+        schedule.rate(LR)
         x, tz, te, label = batch_of(pool, rng.integers(HELD, len(pool), BATCH))
         z, e = net(x)
         loss = loss_of(z, e, tz, te, label)
@@ -98,29 +94,18 @@ def main(cache, minutes='600'):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.)
         opt.step()
-        seen += BATCH
+        schedule.step(BATCH)
         run += (float(loss) - run) * .01 if run else float(loss)
-        decay = min(.999, seen / (seen + 20000))
-        with torch.no_grad():
-            for k, v in net.state_dict().items():
-                if v.dtype.is_floating_point:
-                    average[k].mul_(decay).add_(v, alpha=1 - decay)
-                else:
-                    average[k].copy_(v)
-        if seen - shown >= 128 * 200:
-            shown = seen
+        if schedule.seen - shown >= BATCH * 200:
+            shown = schedule.seen
             r, agree = held_out(net, pool)
-            line = f'{seen} samples, pool {int(pool.count[0])}, loss {run:.4f}, held-out correlation {r:.4f}, agreement {agree:.4f}, {(seen - first) / (time.time() - start):.0f}/s'
+            line = (f'{schedule.seen} samples, pool {int(pool.count[0])}, loss {run:.4f}, held-out correlation {r:.4f}, '
+                    f'agreement {agree:.4f}, {schedule.left()}')
             print(line, flush=True)
-            with open(os.path.join(cache, 'liveness.curve'), 'a') as c:
+            with open(os.path.join(args.cache, 'liveness.curve'), 'a') as c:
                 c.write(line + '\n')
-        if time.time() - saved > 120:
-            saved = time.time()
-            torch.save({'net': net.state_dict(), 'opt': opt.state_dict(), 'average': average, 'seen': seen}, path + '.new')
-            os.replace(path + '.new', path)
-    torch.save({'net': net.state_dict(), 'opt': opt.state_dict(), 'average': average, 'seen': seen}, path + '.new')
-    os.replace(path + '.new', path)
+    schedule.save()
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:3])
+    main()
