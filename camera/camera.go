@@ -1,0 +1,334 @@
+// Package camera takes pictures: from V4L2 devices, and from folders and clips played as if they were one.
+//
+// A Camera hands out the newest frame as planes, decoded only when somebody asks for it; what nobody asked for
+// in time is counted and gone. It promises to survive its device: a camera that is absent, taken, refused, frozen
+// or pulled out is a state with a hint for a technician, and the device is opened again when it can be. Frames
+// that are empty, short, cut off, wrongly sized or garbage are counted by reason and never handed out. It doesn't
+// convert colours, scale or rotate, and it doesn't drive multi-planar devices.
+package camera
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/livenessd/livenessd/camera/frame"
+	"github.com/livenessd/livenessd/camera/jpeg"
+)
+
+// What a Camera is doing.
+const (
+	StateStreaming  = "streaming"  // frames come
+	StateRecovering = "recovering" // not yet or no longer there; it is being looked for
+	StateFailed     = "failed"     // there, but it can't be used until somebody acts; tried again all the same
+)
+
+// Codes of the verdicts that a camera's trouble leads to.
+const (
+	CodePermission = "PERMISSION_REFUSED"
+	CodeLost       = "CAMERA_LOST"
+)
+
+// ErrClosed is what Next returns after Close.
+var ErrClosed = errors.New("camera: closed")
+
+// Options of a Camera.
+type Options struct {
+	Name          string  // for frames and logs; "" is the path
+	Path          string  // any name of a device, "" for the first usable one, "replay:FOLDER" or "replay:CLIP"
+	Format        string  // FourCC that must be used, "" for the best
+	Width, Height int     // wanted size; 0 is 640×480
+	FPS           float64 // wanted rate, or the rate of a replay; 0 is 15
+	Loop          bool    // a replay starts again at its end
+	Log           *slog.Logger
+
+	timing timing // tests shorten it
+}
+
+// timing is how patient a camera is.
+type timing struct {
+	slice      time.Duration // longest wait between looks at the context
+	backoff    time.Duration // first pause before another try
+	backoffMax time.Duration
+	presence   time.Duration // between looks for an absent device
+	settle     time.Duration // for udev, between a device's appearance and its permissions
+	stall      time.Duration // shortest silence that counts as a stall
+	first      time.Duration // silence that the first frame after opening may take
+}
+
+var usualTiming = timing{
+	slice:      100 * time.Millisecond,
+	backoff:    250 * time.Millisecond,
+	backoffMax: 5 * time.Second,
+	presence:   250 * time.Millisecond,
+	settle:     200 * time.Millisecond,
+	stall:      2 * time.Second,
+	first:      5 * time.Second,
+}
+
+func (o *Options) check() error {
+	if o.Width == 0 && o.Height == 0 {
+		o.Width, o.Height = 640, 480
+	}
+	if o.FPS == 0 {
+		o.FPS = 15
+	}
+	if o.Width < 1 || o.Width > frame.MaxSide || o.Height < 1 || o.Height > frame.MaxSide {
+		return fmt.Errorf("size %d×%d: each side from 1 to %d", o.Width, o.Height, frame.MaxSide)
+	}
+	if math.IsNaN(o.FPS) || o.FPS < 0.01 || o.FPS > 1000 {
+		return fmt.Errorf("%v frames a second: from 0.01 to 1000", o.FPS)
+	}
+	if o.Format != "" {
+		f := formatByName(o.Format)
+		if f == "" {
+			return fmt.Errorf("format %q: one of %s", o.Format, strings.Join(formats, ", "))
+		}
+		o.Format = f
+	}
+	if o.Path == replayPrefix {
+		return errors.New(`path "replay:" names no folder or clip`)
+	}
+	if o.Name == "" {
+		o.Name = o.Path
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.timing == (timing{}) {
+		o.timing = usualTiming
+	}
+	return nil
+}
+
+// Status is what is known of a camera.
+type Status struct {
+	State    string    `json:"state"`
+	Since    time.Time `json:"since"`
+	Device   string    `json:"device,omitempty"`
+	Format   string    `json:"format,omitempty"`
+	Width    int       `json:"width,omitempty"`
+	Height   int       `json:"height,omitempty"`
+	FPS      float64   `json:"fps,omitempty"`          // as agreed with the driver; 0 is unknown
+	Measured float64   `json:"fps_measured,omitempty"` // lately
+	Err      string    `json:"error,omitempty"`        // why it isn't streaming
+	Hint     string    `json:"hint,omitempty"`         // what a technician should do
+	Code     string    `json:"code,omitempty"`         // what it means for verdicts
+	Counters Counters  `json:"counters"`
+}
+
+// Counters of a camera since Open.
+type Counters struct {
+	Captured uint64 `json:"captured"` // frames that the source brought, good or bad
+	Dropped  uint64 `json:"dropped"`  // whole frames that a newer one replaced before anybody asked
+	Reopened uint64 `json:"reopened"` // how often the device was opened again
+	Bad      Bad    `json:"bad"`
+}
+
+// Bad counts frames that couldn't be used, by reason.
+type Bad struct {
+	Empty       uint64 `json:"empty"`
+	Short       uint64 `json:"short"`      // fewer bytes than the size needs
+	Truncated   uint64 `json:"truncated"`  // a JPEG without its end
+	Corrupt     uint64 `json:"corrupt"`    // can't be decoded
+	WrongSize   uint64 `json:"wrong_size"` // not the size that was agreed with the driver
+	TooLarge    uint64 `json:"too_large"`
+	Unsupported uint64 `json:"unsupported"`
+}
+
+// Total of all reasons.
+func (b Bad) Total() uint64 {
+	return b.Empty + b.Short + b.Truncated + b.Corrupt + b.WrongSize + b.TooLarge + b.Unsupported
+}
+
+func (b *Bad) count(err error) {
+	switch {
+	case errors.Is(err, errEmpty):
+		b.Empty++
+	case errors.Is(err, errShort):
+		b.Short++
+	case errors.Is(err, jpeg.ErrTruncated):
+		b.Truncated++
+	case errors.Is(err, errWrongSize):
+		b.WrongSize++
+	case errors.Is(err, errTooLarge), errors.Is(err, jpeg.ErrTooLarge):
+		b.TooLarge++
+	case errors.Is(err, errFormat), errors.Is(err, jpeg.ErrUnsupported):
+		b.Unsupported++
+	default:
+		b.Corrupt++
+	}
+}
+
+// Camera is one source of frames. Next is for one goroutine at a time; everything else may be called from any.
+type Camera struct {
+	o       Options
+	driver  driver
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when the capture goroutine is gone
+	arrived chan struct{} // a slot of one: look into the slot
+	changes chan Status
+	closing sync.Once
+
+	next    sync.Mutex // held while a frame is waited for and decoded
+	decoder *jpeg.Decoder
+	taken   raw // what the frame handed out last may lie in
+	pixels  []byte
+	out     frame.Frame
+
+	mu     sync.Mutex
+	slot   raw
+	full   bool // slot holds a frame that nobody took
+	ended  bool
+	closed bool
+	status Status
+	rate   rate
+	spoilt spoilt
+}
+
+// raw is a frame as its source sent it.
+type raw struct {
+	data     []byte
+	layout   layout
+	sequence uint64
+	captured time.Time
+}
+
+// Open checks the options and starts to capture. That the device is absent or refused isn't an error here but
+// a state, which may change at any time.
+func Open(o Options) (*Camera, error) {
+	if err := o.check(); err != nil {
+		return nil, fault("open", o.Path, err, nil)
+	}
+	if path, ok := strings.CutPrefix(o.Path, replayPrefix); ok {
+		return start(o, &replay{path: path, fps: o.FPS, loop: o.Loop})
+	}
+	return start(o, newDevice(o))
+}
+
+func start(o Options, d driver) (*Camera, error) {
+	dec, err := jpeg.New(jpeg.Options{})
+	if err != nil {
+		return nil, fault("open", o.Path, err, nil)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &Camera{
+		o: o, driver: d, cancel: cancel, decoder: dec,
+		done: make(chan struct{}), arrived: make(chan struct{}, 1), changes: make(chan Status, 1),
+		status: Status{State: StateRecovering, Since: time.Now(), Device: o.Path},
+	}
+	go c.run(ctx)
+	return c, nil
+}
+
+// Next waits for the newest frame that wasn't handed out yet. The frame is valid until the next call. It returns
+// io.EOF when a replay has ended and its last frame was taken, ErrClosed after Close, and the context's error.
+func (c *Camera) Next(ctx context.Context) (*frame.Frame, error) {
+	c.next.Lock()
+	defer c.next.Unlock()
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("camera: wait for frame: %w", err)
+		}
+		c.mu.Lock()
+		full, ended, closed := c.full, c.ended, c.closed
+		if full && !closed {
+			c.slot, c.taken = c.taken, c.slot
+			c.full = false
+		}
+		c.mu.Unlock()
+		switch {
+		case closed:
+			return nil, ErrClosed
+		case full:
+			err := c.decode()
+			c.mu.Lock()
+			if err != nil {
+				c.status.Counters.Bad.count(err)
+				c.spoilt.count(time.Now())
+			} else {
+				c.spoilt = spoilt{}
+				if c.taken.layout.width == 0 { // only the pictures of a replay know
+					c.status.Format, c.status.Width, c.status.Height = c.out.Format, c.out.Width, c.out.Height
+				}
+			}
+			c.mu.Unlock()
+			if err == nil {
+				return &c.out, nil
+			}
+			continue
+		case ended:
+			return nil, io.EOF
+		}
+		select {
+		case <-ctx.Done():
+		case <-c.arrived:
+		case <-c.done: // then it is ended or closed
+		}
+	}
+}
+
+// decode makes c.out of c.taken.
+func (c *Camera) decode() error {
+	r := &c.taken
+	m, format, err := frame.Image{}, r.layout.format, error(nil)
+	if format == "" {
+		format = sniff(r.data)
+	}
+	switch format {
+	case formatMJPG:
+		if r.layout.width > 0 {
+			w, h, err := jpeg.Size(r.data)
+			if err != nil {
+				return err
+			}
+			if w != r.layout.width || h != r.layout.height {
+				return fmt.Errorf("%w: %d×%d", errWrongSize, w, h)
+			}
+		}
+		m, c.pixels, err = c.decoder.Decode(c.pixels, r.data)
+	case formatPNG:
+		m, err = DecodeStill(r.data)
+	default:
+		m, err = r.layout.view(r.data)
+	}
+	if err != nil {
+		return err
+	}
+	c.out = frame.Frame{Image: m, Camera: c.o.Name, Sequence: r.sequence, Captured: r.captured, Format: format}
+	return nil
+}
+
+// Status tells how the camera is doing.
+func (c *Camera) Status() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status
+}
+
+// Changes brings the status after its State, Code or Err changed. Who comes late gets the latest alone. The
+// channel is closed by Close.
+func (c *Camera) Changes() <-chan Status { return c.changes }
+
+// Close stops capturing, waits until the device is closed and makes Next return ErrClosed. The last frame stays
+// valid. A second call does nothing.
+func (c *Camera) Close() error {
+	c.closing.Do(func() {
+		c.mu.Lock()
+		c.closed = true
+		c.mu.Unlock()
+		c.cancel()
+		<-c.done
+		c.next.Lock() // Next may be decoding
+		defer c.next.Unlock()
+		c.decoder.Close()
+		close(c.changes)
+	})
+	return nil
+}

@@ -1,0 +1,307 @@
+package camera
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/livenessd/livenessd/camera/jpeg"
+)
+
+// driver opens a source.
+type driver interface {
+	// open finds the source and starts it. Errors that somebody can act upon are of type *Error.
+	open(ctx context.Context) (stream, error)
+	// present tells, cheaply, whether there is something to open.
+	present() bool
+}
+
+// stream is a running source. One goroutine uses it.
+type stream interface {
+	layout() layout
+	// read waits at most that long for a frame and copies its bytes over dst, which it returns, grown where needed.
+	// errNoFrame is none in time, io.EOF the end of a replay; after any other error the source is closed.
+	read(ctx context.Context, dst []byte, wait time.Duration) ([]byte, error)
+	close() error
+}
+
+var errNoFrame = errors.New("no frame")
+
+// run captures until the context ends or a replay does.
+func (c *Camera) run(ctx context.Context) {
+	defer close(c.done)
+	t := &c.o.timing
+	pause := t.backoff
+	for opened := false; ; {
+		good, err := c.session(ctx, &opened)
+		if ctx.Err() != nil {
+			return
+		}
+		if errors.Is(err, io.EOF) {
+			err = &Error{Op: "play", Path: c.o.Path, Err: errEnded, Code: CodeLost, failed: true}
+			c.mu.Lock()
+			c.ended = true
+			c.mu.Unlock()
+			c.change(err)
+			return
+		}
+		c.change(err)
+		if good {
+			pause = t.backoff
+		}
+		c.pause(ctx, pause)
+		pause = min(2*pause, t.backoffMax)
+	}
+}
+
+// session opens the source and captures until that goes wrong. good tells that a frame came.
+func (c *Camera) session(ctx context.Context, opened *bool) (good bool, err error) {
+	s, err := c.driver.open(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer func() {
+		if e := s.close(); e != nil {
+			c.o.Log.Debug("camera did not close cleanly", "camera", c.o.Name, "error", e)
+		}
+	}()
+	l := s.layout()
+	c.mu.Lock()
+	if *opened {
+		c.status.Counters.Reopened++
+	}
+	*opened = true
+	c.status.Device, c.status.Format, c.status.FPS = l.device, l.format, l.fps
+	c.status.Width, c.status.Height = l.width, l.height
+	c.rate, c.spoilt.n = rate{}, 0
+	c.mu.Unlock()
+
+	stall := c.o.timing.stall
+	if l.fps > 0 {
+		stall = max(stall, time.Duration(10/l.fps*float64(time.Second)))
+	}
+	patience := max(c.o.timing.first, stall)
+	work := raw{layout: l}
+	for last := time.Now(); ; {
+		work.data, err = s.read(ctx, work.data, c.o.timing.slice)
+		if ctx.Err() != nil {
+			return good, ctx.Err()
+		}
+		now := time.Now()
+		switch {
+		case errors.Is(err, errNoFrame):
+		case err != nil:
+			return good, err
+		default:
+			if err := l.plausible(work.data); err != nil {
+				c.reject(err)
+				break
+			}
+			last, good, patience = now, true, stall
+			work.captured = now
+			c.publish(&work)
+			if !c.doubtful() {
+				c.change(nil)
+			}
+		}
+		// Bad frames alone don't count as life: a camera that sends nothing else is opened afresh, too.
+		if now.Sub(last) >= patience {
+			return good, &Error{Op: "read", Path: l.device, Err: fmt.Errorf("%w for %v", errStall, patience), Code: CodeLost,
+				hint: "the camera froze and is being opened again; if that repeats, check its cable, its hub and the hub's power"}
+		}
+		if l.format != "" && c.unusable(now, stall) {
+			return false, &Error{Op: "read", Path: l.device, Err: fmt.Errorf("%w for %v", errUnusable, stall), Code: CodeLost,
+				hint: "the camera sends damaged pictures and is being opened again; if that repeats, check its cable, its hub and the hub's power"}
+		}
+	}
+}
+
+// spoilt is a run of frames that looked whole and couldn't be decoded.
+type spoilt struct {
+	since   time.Time
+	n       int
+	doubted bool // the camera was opened anew for it, and has still to prove itself
+}
+
+func (s *spoilt) count(now time.Time) {
+	if s.n++; s.n == 1 {
+		s.since = now
+	}
+}
+
+// unusable tells whether Next has found nothing but frames that can't be decoded for so long. It takes a number of them,
+// too: somebody who asks seldom and meets one bad frame each time proves little.
+func (c *Camera) unusable(now time.Time, patience time.Duration) bool {
+	const few = 8
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.spoilt.n < few || now.Sub(c.spoilt.since) < patience {
+		return false
+	}
+	c.spoilt.doubted = true
+	return true
+}
+
+// doubtful tells that a frame which merely looks whole isn't reason enough to call the camera streaming.
+func (c *Camera) doubtful() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.spoilt.doubted
+}
+
+// publish puts a frame into the slot, and gives back what lay there.
+func (c *Camera) publish(work *raw) {
+	c.mu.Lock()
+	n := &c.status.Counters
+	n.Captured++
+	if c.full {
+		n.Dropped++
+	}
+	work.sequence = n.Captured
+	c.rate.tick(work.captured)
+	c.status.Measured = c.rate.fps()
+	l := work.layout
+	c.slot, *work = *work, c.slot
+	work.layout = l
+	c.full = true
+	c.mu.Unlock()
+	select {
+	case c.arrived <- struct{}{}:
+	default:
+	}
+}
+
+func (c *Camera) reject(err error) {
+	c.mu.Lock()
+	c.status.Counters.Captured++
+	c.status.Counters.Bad.count(err)
+	c.mu.Unlock()
+}
+
+// change brings the state in line with err, nil for a frame that came, and tells of it once.
+func (c *Camera) change(err error) {
+	s := Status{State: StateStreaming}
+	if err != nil {
+		s = Status{State: StateRecovering, Err: err.Error(), Code: CodeLost}
+		var e *Error
+		if errors.As(err, &e) {
+			s.Hint, s.Code = e.hint, e.Code
+			if e.failed {
+				s.State = StateFailed
+			}
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := &c.status
+	if was.State == s.State && was.Err == s.Err && was.Code == s.Code {
+		was.Hint = s.Hint // names who has the device now
+		return
+	}
+	if was.State != s.State {
+		was.Since = time.Now()
+	}
+	if s.State != StateStreaming {
+		was.Measured = 0
+	}
+	was.State, was.Err, was.Code, was.Hint = s.State, s.Err, s.Code, s.Hint
+	level, attrs := slog.LevelInfo, []any{"camera", c.o.Name, "state", s.State, "device", was.Device}
+	if err != nil {
+		level, attrs = slog.LevelWarn, append(attrs, "error", s.Err, "code", s.Code)
+		if s.Hint != "" {
+			attrs = append(attrs, "hint", s.Hint)
+		}
+	} else {
+		attrs = append(attrs, "format", was.Format, "width", was.Width, "height", was.Height, "fps", was.FPS)
+	}
+	if errors.Is(err, errEnded) {
+		level = slog.LevelInfo
+	}
+	c.o.Log.Log(context.Background(), level, "camera "+s.State, attrs...)
+	select { // only this goroutine sends
+	case <-c.changes:
+	default:
+	}
+	c.changes <- *was
+}
+
+// pause waits before another try, not longer than until the device appears.
+func (c *Camera) pause(ctx context.Context, d time.Duration) {
+	t := &c.o.timing
+	was := c.driver.present()
+	for until := time.Now().Add(d); ctx.Err() == nil; {
+		left := time.Until(until)
+		if left <= 0 {
+			return
+		}
+		sleep(ctx, min(left, t.presence))
+		is := c.driver.present()
+		if is && !was {
+			sleep(ctx, t.settle)
+			return
+		}
+		was = is
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// plausible looks at a frame without decoding it.
+func (l *layout) plausible(data []byte) error {
+	if len(data) == 0 {
+		return errEmpty
+	}
+	if len(data) > l.most() {
+		return fmt.Errorf("%w: %d bytes", errTooLarge, len(data))
+	}
+	switch {
+	case l.format == "" && sniff(data) == formatPNG:
+		return nil
+	case l.format == formatMJPG, l.format == "":
+		if !bytes.HasPrefix(data, []byte{0xff, 0xd8}) {
+			return jpeg.ErrNotJPEG
+		}
+		if bytes.LastIndex(data, []byte{0xff, 0xd9}) < 0 {
+			return jpeg.ErrTruncated
+		}
+		return nil
+	}
+	_, err := l.view(data)
+	return err
+}
+
+// rate measures how often frames come, over about the last twenty.
+type rate struct {
+	last   time.Time
+	period float64 // seconds; 0 is not known yet
+}
+
+func (r *rate) tick(now time.Time) {
+	if !r.last.IsZero() {
+		d := now.Sub(r.last).Seconds()
+		if r.period == 0 {
+			r.period = d
+		} else {
+			r.period += (d - r.period) / 20
+		}
+	}
+	r.last = now
+}
+
+func (r *rate) fps() float64 {
+	if r.period <= 0 {
+		return 0
+	}
+	return 1 / r.period
+}

@@ -1,0 +1,94 @@
+package camera
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+)
+
+// Error says what is wrong with a camera.
+type Error struct {
+	Op, Path string
+	Err      error
+	Code     string // CodePermission or CodeLost
+	hint     string
+	failed   bool // waiting won't help, somebody has to act
+}
+
+func (e *Error) Error() string {
+	if e.Path == "" {
+		return fmt.Sprintf("camera: %s: %v", e.Op, e.Err)
+	}
+	return fmt.Sprintf("camera: %s %s: %v", e.Op, e.Path, e.Err)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint tells what a technician should do.
+func (e *Error) Hint() string { return e.hint }
+
+var (
+	errStall       = errors.New("no frame")
+	errUnusable    = errors.New("no frame that can be decoded")
+	errEnded       = errors.New("the replay has ended")
+	errNoCamera    = errors.New("no usable camera found")
+	errNotCapture  = errors.New("not a capture device")
+	errMultiPlanar = errors.New("multi-planar device, which is not supported")
+	errNoFormat    = errors.New("no pixel format")
+	errNoPictures  = errors.New("no pictures in it")
+)
+
+// fault explains what went wrong when a camera was opened or read. holders tells who else has a device open.
+func fault(op, path string, err error, holders func(path string) string) *Error {
+	e := &Error{Op: op, Path: path, Err: err, Code: CodeLost, failed: true}
+	errno, _ := errnoOf(err)
+	switch {
+	case errno == syscall.EACCES, errno == syscall.EPERM:
+		e.Code = CodePermission
+		e.hint = "let the user that runs this open the camera: add it to group video (usermod -aG video USER, then log in again), " +
+			"or set SupplementaryGroups=video and DeviceAllow=char-video4linux rw in the service's unit"
+	case errno == syscall.ENOENT, errno == syscall.ENODEV, errno == syscall.ENXIO, errno == syscall.ESHUTDOWN, errors.Is(err, errNoCamera):
+		e.failed = false
+		e.hint = "plug the camera in, or correct the path; it is used as soon as it is there"
+	case errno == syscall.EBUSY:
+		e.hint = "another program uses the camera: stop it"
+		if holders != nil {
+			if who := holders(path); who != "" {
+				e.hint = "the camera is used by " + who + ": stop that"
+			}
+		}
+	case errno == syscall.ENOSPC:
+		e.hint = "the USB bus has no bandwidth left for this camera: choose format MJPG, a smaller size or a lower rate, " +
+			"or plug the cameras into different USB controllers"
+	case errno == syscall.EIO, errno == syscall.EPROTO, errno == syscall.EPIPE, errno == syscall.ETIMEDOUT, errno == syscall.EILSEQ:
+		e.failed = false
+		e.hint = "the camera doesn't answer properly: check its cable, its hub and the hub's power, or plug it in anew"
+	case errors.Is(err, errNotCapture):
+		e.hint = "choose another node of this camera: see the list of cameras"
+	case errors.Is(err, errMultiPlanar):
+		e.hint = "use a camera whose driver has the single-planar interface, such as any USB camera"
+	case errors.Is(err, errNoFormat):
+		e.hint = "use a camera that sends one of " + strings.Join(formats, ", ") + "; a loopback device has formats once something feeds it"
+	case errors.Is(err, errNoPictures):
+		e.hint = "put .jpg, .jpeg or .png files into the folder, or name an MJPEG clip"
+	default:
+		e.failed = false
+	}
+	return e
+}
+
+// errnoOf finds the system's error also where only its text is left: webcam's StartStreaming keeps nothing else.
+func errnoOf(err error) (syscall.Errno, bool) {
+	var errno syscall.Errno
+	if err == nil || errors.As(err, &errno) {
+		return errno, err != nil
+	}
+	for _, n := range []syscall.Errno{syscall.ENOSPC, syscall.EBUSY, syscall.ENODEV, syscall.EIO, syscall.EPROTO, syscall.EPIPE,
+		syscall.ETIMEDOUT, syscall.EILSEQ, syscall.EINVAL, syscall.ENOMEM, syscall.EACCES, syscall.EPERM, syscall.ENXIO, syscall.ENOENT} {
+		if strings.HasSuffix(err.Error(), ": "+n.Error()) {
+			return n, true
+		}
+	}
+	return 0, false
+}
