@@ -54,6 +54,9 @@ func (l *Liveness) Close() error { return l.net.Close() }
 
 // Crop cuts the face out of the picture, by the model's rule, into the net's picture.
 func (l *Liveness) Crop(m *frame.Image, face Box) error {
+	if err := m.Check(); err != nil {
+		return err
+	}
 	r, err := cropRect(face, l.model.Crop.Scale, m.Width, m.Height)
 	if err != nil {
 		return err

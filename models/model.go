@@ -109,7 +109,8 @@ func openNetwork(rt *tflite.Runtime, m *Model, o Options, outputs []tflite.Tenso
 	if err != nil {
 		return nil, err
 	}
-	ip, err := rt.New(m.Data, tflite.Options{Threads: o.Threads, Delegate: o.Delegate, Inputs: []tflite.TensorSpec{spec}, Outputs: outputs})
+	ip, err := rt.New(m.Data, tflite.Options{SHA256: m.SHA256, Threads: o.Threads, Delegate: o.Delegate,
+		Inputs: []tflite.TensorSpec{spec}, Outputs: outputs})
 	if err != nil {
 		return nil, fmt.Errorf("models: open %s %s (%s): %w", m.Name, m.Version, m.From, err)
 	}

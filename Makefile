@@ -1,0 +1,89 @@
+# livenessd: set-up, build, tests. `make` alone tells the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+B := $(CURDIR)/build
+ARCH := $(shell GOTOOLCHAIN=local go env GOARCH 2>/dev/null)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LIBRARY := $(B)/libtensorflowlite_c.so
+
+export GOTOOLCHAIN := local
+# cgo's flags are per package: what go-tflite is compiled with can only come from the environment.
+export CGO_CFLAGS := -g -O2 -I$(B)/tflite/include -I$(CURDIR)/tflite/include
+# Test binaries lie elsewhere, so the library isn't beside them.
+export LIVENESSD_TFLITE := $(LIBRARY)
+export LIVENESSD_BIN := $(B)/livenessd
+
+BUILD_PACKAGES := gcc libc6-dev libturbojpeg0-dev npm
+TEST_PACKAGES := mosquitto
+LAB_PACKAGES := $(shell cat cross/lab/packages)
+
+.PHONY: help
+help: ## tell the targets
+	@echo "livenessd: tells living faces from prints and screens at the camera, and publishes verdicts over MQTT"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+.PHONY: demo
+demo: build ## set up, build, and show the main job: verdicts from a camera, or from a built-in clip
+	@exec $(B)/livenessd demo $(DEMO)
+
+.PHONY: build
+build: setup $(B)/tflite/fetched ## set up and build build/livenessd, which runs in place
+	@install -m 644 -C $(B)/tflite/linux_$(ARCH)/libtensorflowlite_c.so $(LIBRARY)
+	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(B)/livenessd ./daemon/livenessd
+
+.PHONY: setup
+setup: ## install the Debian packages that building needs
+	@case "$(ARCH)" in amd64|arm64|"") ;; *) echo "make: there is no TensorFlow Lite library to fetch for $(ARCH)" >&2; exit 69;; esac
+	@cross/setup $(BUILD_PACKAGES)
+
+$(B)/tflite/fetched: cross/tflite/fetch cross/tflite/sha256
+	@cross/setup $(BUILD_PACKAGES)
+	@cross/tflite/fetch $(B)/tflite
+	@touch $@
+
+.PHONY: test
+test: build check unit nocgo lab ## set up and run all tests: linters, unit tests, those without cgo, the camera lab
+
+.PHONY: check
+check: build ## gofmt, go vet, staticcheck
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "gofmt is missing on: $$bad" >&2; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+
+.PHONY: unit
+unit: build ## the Go tests, under the race detector
+	@cross/setup $(TEST_PACKAGES)
+	go test -race ./...
+
+.PHONY: nocgo
+nocgo: ## everything compiles without cgo, and the tests that need no C library pass
+	CGO_ENABLED=0 go build ./...
+	CGO_ENABLED=0 go vet ./...
+	CGO_ENABLED=0 go test ./...
+
+.PHONY: lab
+lab: build ## the tests in a virtual machine with real camera drivers and a real broker
+	@cross/setup $(LAB_PACKAGES)
+	LIVENESSD_LAB=1 go test -count=1 -v -timeout 60m ./cross/lab/...
+
+.PHONY: bench
+bench: build ## the Go benchmarks, and what a frame costs
+	go test -run '^$$' -bench . -benchmem ./...
+	$(B)/livenessd bench
+
+.PHONY: fuzz
+fuzz: build ## each fuzz target for FUZZTIME (default 30s)
+	@for p in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+			echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZTIME),30s) $$p; \
+		done; \
+	done
+
+.PHONY: clean
+clean: ## remove build/
+	rm -rf $(B)

@@ -1,0 +1,177 @@
+package models
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/livenessd/livenessd/camera/frame"
+	"github.com/livenessd/livenessd/tflite"
+)
+
+// Face is a face that a detector found.
+type Face struct {
+	Box
+	Score float64 // P(face), 0…1
+}
+
+// agree is the IoU from which weaker boxes help to place a surer one.
+const agree = 0.6
+
+// maxCandidates bounds what one picture can cost, in boxes before suppression.
+const maxCandidates = 256
+
+// Detector is a face detector that is ready to look. It is for one goroutine.
+//
+// The net gives for each stride s a map of face logits and one of four distances. The cell (i, j) lies at x = (j + ½)·s,
+// y = (i + ½)·s of the net's picture; its box reaches from x − l·s to x + r·s and from y − t·s to y + b·s, nothing below 0.
+// The net's picture is the frame, shrunk into the top left corner with its aspect kept (letterbox).
+type Detector struct {
+	net        *network
+	model      *Model
+	box        *letterbox
+	logits     [][]float32 // a map for each stride
+	distances  [][]float32
+	candidates []Face
+	faces      []Face
+}
+
+// NewDetector makes a detector of a model.
+func NewDetector(rt *tflite.Runtime, m *Model, o Options) (*Detector, error) {
+	if m.Task != FaceDetection {
+		return nil, fmt.Errorf("models: %s (%s) is a model for %s, not %s", m.Name, m.From, m.Task, FaceDetection)
+	}
+	d := &Detector{model: m, box: newLetterbox(m.Input.Width, m.Input.Height)}
+	var outputs []tflite.TensorSpec
+	for _, s := range m.Detector.Strides {
+		h, w := m.Input.Height/s, m.Input.Width/s
+		outputs = append(outputs, tflite.TensorSpec{Shape: []int{1, h, w, 1}}, tflite.TensorSpec{Shape: []int{1, h, w, 4}})
+		d.logits = append(d.logits, make([]float32, h*w))
+		d.distances = append(d.distances, make([]float32, 4*h*w))
+	}
+	var err error
+	d.net, err = openNetwork(rt, m, o, outputs)
+	return d, err
+}
+
+// Model is the model that looks.
+func (d *Detector) Model() *Model { return d.model }
+
+// Delegate names what runs the net.
+func (d *Detector) Delegate() string { return d.net.Delegate() }
+
+// Close frees the net. It is idempotent.
+func (d *Detector) Close() error { return d.net.Close() }
+
+// Detect finds faces in a picture, the surest first, in the picture's pixels and inside it. The result is valid until the
+// next call.
+func (d *Detector) Detect(m *frame.Image) ([]Face, error) {
+	if err := m.Check(); err != nil {
+		return nil, err
+	}
+	w, h, _ := d.box.fit(m)
+	d.box.shrink(d.net.pix, m)
+	if d.model.Input.Order == "BGR" {
+		for i := 0; i < len(d.net.pix); i += 3 {
+			d.net.pix[i], d.net.pix[i+2] = d.net.pix[i+2], d.net.pix[i]
+		}
+	}
+	if err := d.net.run(); err != nil {
+		return nil, fmt.Errorf("models: run %s: %w", d.model.Name, err)
+	}
+	for i := range d.logits {
+		err := errors.Join(d.net.OutputFloat32(2*i, d.logits[i]), d.net.OutputFloat32(2*i+1, d.distances[i]))
+		if err != nil {
+			return nil, fmt.Errorf("models: run %s: %w", d.model.Name, err)
+		}
+	}
+	if err := d.collect(); err != nil {
+		return nil, fmt.Errorf("models: run %s: %w", d.model.Name, err)
+	}
+	d.suppress()
+	fx, fy := float64(m.Width)/float64(w), float64(m.Height)/float64(h)
+	kept := d.faces[:0]
+	for _, f := range d.faces {
+		if f.Box = scaleInto(f.Box, fx, fy, m.Width, m.Height); f.W >= 1 && f.H >= 1 {
+			kept = append(kept, f)
+		}
+	}
+	d.faces = kept
+	return kept, nil
+}
+
+// collect fills candidates with the cells that see a face, the surest first.
+func (d *Detector) collect() error {
+	d.candidates = d.candidates[:0]
+	p := d.model.Thresholds.FaceAt
+	least := float32(math.Log(p / (1 - p)))
+	for i, s := range d.model.Detector.Strides {
+		columns := d.model.Input.Width / s
+		for j, logit := range d.logits[i] {
+			if !finite(logit) {
+				return ErrNotFinite
+			}
+			if logit < least {
+				continue
+			}
+			v := d.distances[i][4*j : 4*j+4]
+			if !finite(v...) {
+				return ErrNotFinite
+			}
+			reach := func(k int) float64 { return float64(max(v[k], 0)) * float64(s) }
+			x, y := (float64(j%columns)+0.5)*float64(s), (float64(j/columns)+0.5)*float64(s)
+			d.candidates = append(d.candidates, Face{Box{x - reach(0), y - reach(1), reach(0) + reach(2), reach(1) + reach(3)},
+				1 / (1 + math.Exp(-float64(logit)))})
+		}
+	}
+	slices.SortFunc(d.candidates, func(a, b Face) int { return cmp.Compare(b.Score, a.Score) })
+	d.candidates = d.candidates[:min(len(d.candidates), maxCandidates)]
+	return nil
+}
+
+// suppress leaves one face of those that overlap: the surest, placed at the mean of those that agree with it, each as
+// heavy as it is sure.
+func (d *Detector) suppress() {
+	d.faces = d.faces[:0]
+	rest := d.candidates
+	for len(rest) > 0 {
+		best := rest[0]
+		var mean Box
+		var weight float64
+		left := rest[:0]
+		for _, f := range rest {
+			o := overlap(best.Box, f.Box)
+			if o > agree || f == best {
+				mean.X += f.X * f.Score
+				mean.Y += f.Y * f.Score
+				mean.W += f.W * f.Score
+				mean.H += f.H * f.Score
+				weight += f.Score
+			}
+			if o <= d.model.Detector.Overlap && f != best {
+				left = append(left, f)
+			}
+		}
+		d.faces = append(d.faces, Face{Box{mean.X / weight, mean.Y / weight, mean.W / weight, mean.H / weight}, best.Score})
+		rest = left
+	}
+}
+
+// overlap is the intersection of two boxes over their union.
+func overlap(a, b Box) float64 {
+	w := math.Min(a.X+a.W, b.X+b.W) - math.Max(a.X, b.X)
+	h := math.Min(a.Y+a.H, b.Y+b.H) - math.Max(a.Y, b.Y)
+	if w <= 0 || h <= 0 {
+		return 0
+	}
+	return w * h / (a.W*a.H + b.W*b.H - w*h)
+}
+
+// scaleInto gives the part of a box that lies in a picture of w×h, after scaling.
+func scaleInto(b Box, fx, fy float64, w, h int) Box {
+	x0, x1 := math.Max(b.X*fx, 0), math.Min((b.X+b.W)*fx, float64(w))
+	y0, y1 := math.Max(b.Y*fy, 0), math.Min((b.Y+b.H)*fy, float64(h))
+	return Box{x0, y0, x1 - x0, y1 - y0}
+}
