@@ -1,0 +1,205 @@
+// Package config is livenessd's configuration: one YAML file, read strictly.
+//
+// It promises that nothing in the file is ignored in silence: a key that it doesn't know, a key of a later version, a value of the
+// wrong kind or out of bounds and a secret that stands in the file are problems, each with its line, its column and what is allowed,
+// and all that can be found are reported at once. Every key may be left out; an absent or empty file is the defaults. What Load
+// returns is complete and within bounds. It doesn't promise that the devices, models, files and brokers that are named exist:
+// whoever opens them finds that out.
+package config
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// DefaultPath is read where no file is named. It needn't exist.
+const DefaultPath = "/etc/livenessd/livenessd.yaml"
+
+// Config is all of it. example.yaml says what each key means.
+type Config struct {
+	Device    string // this machine's name in topics and verdicts
+	Log       Log
+	Cameras   map[string]Camera // by the name in topics and verdicts
+	Models    Models
+	Inference Inference
+	Decision  Decision
+	MQTT      MQTT
+	State     string // folder for what must survive a restart
+}
+
+// Log is what is written to standard error.
+type Log struct {
+	Level  string // debug, info, warn or error
+	Format string // text or json
+}
+
+// Camera is one camera.
+type Camera struct {
+	Path   string // a device by any name, replay:FOLDER or replay:CLIP; "" is the first usable camera
+	Format string // FourCC that must be used, "" for the best
+	Size   Size   // wanted
+	FPS    float64
+}
+
+// Size is a width and a height in pixels, written 640x480.
+type Size struct{ Width, Height int }
+
+// Models is which models judge, and where they and their runtime are.
+type Models struct {
+	Detector  string // "" is the shipped one, a path a folder, a plain name a folder in Directory
+	Liveness  string // the same
+	Directory string
+	Runtime   string // the TensorFlow Lite library, "" to look for it
+}
+
+// Inference is how models are run.
+type Inference struct {
+	Delegate Preference
+	Threads  int
+}
+
+// Preference is a list of which the first that can be had is taken.
+type Preference []string
+
+// First is the best liked, "" if there is none.
+func (p Preference) First() string {
+	if len(p) == 0 {
+		return ""
+	}
+	return p[0]
+}
+
+// Decision is when a verdict is given. Thresholds of 0 are for the liveness model's manifest to say.
+type Decision struct {
+	Mode            string // continuous
+	LiveAt, SpoofAt float64
+	Window          time.Duration
+	MinFrames       int
+	Timeout         time.Duration
+	MinFace         float64 // share of the frame's height
+}
+
+// MQTT is the broker and what is told to it.
+type MQTT struct {
+	URL          string
+	Prefix       string
+	Username     string
+	PasswordFile string
+	CAFile       string
+	CertFile     string
+	KeyFile      string
+	Queue        int // messages
+}
+
+// SlogLevel is the level as the log package takes it.
+func (l Log) SlogLevel() slog.Level {
+	switch l.Level {
+	case "debug":
+		return slog.LevelDebug
+	case "warn":
+		return slog.LevelWarn
+	case "error":
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+// Default is the configuration of an empty file on this machine.
+func Default() Config { return thisMachine().config() }
+
+// DefaultCamera is a camera of which nothing was said.
+func DefaultCamera() Camera { return Camera{Size: Size{640, 480}, FPS: 15} }
+
+// machine is what the defaults depend on.
+type machine struct {
+	host  string
+	state string
+}
+
+func thisMachine() machine {
+	host, err := os.Hostname()
+	if err != nil {
+		host = ""
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = ""
+	}
+	return machine{host, stateDirectory(os.Getenv("STATE_DIRECTORY"), os.Geteuid(), home)}
+}
+
+// stateDirectory is where state is kept unless the configuration says otherwise. systemd gives a list, separated by colons.
+func stateDirectory(given string, uid int, home string) string {
+	first, _, _ := strings.Cut(given, ":")
+	if filepath.IsAbs(first) {
+		return filepath.Clean(first)
+	}
+	if uid == 0 || !filepath.IsAbs(home) {
+		return "/var/lib/livenessd"
+	}
+	return filepath.Join(home, ".local", "state", "livenessd")
+}
+
+func (m machine) config() Config {
+	c := m.base()
+	c.complete()
+	return c
+}
+
+// base is the defaults without those that follow from other values.
+func (m machine) base() Config {
+	return Config{
+		Device:    topicName(m.host),
+		Log:       Log{Level: "info", Format: "text"},
+		Cameras:   map[string]Camera{"camera": DefaultCamera()},
+		Inference: Inference{Delegate: Preference{"xnnpack"}, Threads: 1},
+		Decision: Decision{Mode: "continuous", Window: 2 * time.Second, MinFrames: 5, Timeout: 8 * time.Second,
+			MinFace: 0.08},
+		MQTT:  MQTT{URL: "mqtt://localhost:1883", Prefix: "livenessd", Queue: 1000},
+		State: m.state,
+	}
+}
+
+// complete fills in what follows from other values.
+func (c *Config) complete() {
+	if c.Models.Directory == "" {
+		c.Models.Directory = filepath.Join(c.State, "models")
+	}
+}
+
+// topicName makes a host name fit to be a level of a topic.
+func topicName(host string) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '_', r == '-':
+			return r
+		}
+		return '-'
+	}, host)
+	name = strings.TrimLeft(name[:min(len(name), maxName)], "._-")
+	if !validName(name) {
+		return "livenessd"
+	}
+	return name
+}
+
+const maxName = 64
+
+// validName tells whether a name can be a level of a topic, of any broker and in any shell.
+func validName(s string) bool {
+	if len(s) < 1 || len(s) > maxName {
+		return false
+	}
+	for i, r := range []byte(s) {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+		case i > 0 && (r == '.' || r == '_' || r == '-'):
+		default:
+			return false
+		}
+	}
+	return true
+}

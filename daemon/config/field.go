@@ -1,0 +1,370 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// field is a key: how its value is read and written. One table of them serves the reader, the writer, the suggestions and the
+// test that holds the example to the struct.
+type field struct {
+	key    string
+	target any // pointer to where the value goes; nil for sections and for keys that are refused
+	read   func(r *reader, name string, n ast.Node)
+	write  func(w *writer)
+	// refusal is why the key can't be used.
+	refusal, hint string
+}
+
+// fields lists the keys in the order in which they are written.
+func (c *Config) fields() []field {
+	return []field{
+		name("device", &c.Device),
+		section("log",
+			choice("level", &c.Log.Level, "debug", "info", "warn", "error"),
+			choice("format", &c.Log.Format, "text", "json"),
+		),
+		cameras("cameras", &c.Cameras),
+		section("models",
+			text("detector", &c.Models.Detector),
+			text("liveness", &c.Models.Liveness),
+			text("directory", &c.Models.Directory),
+			text("runtime", &c.Models.Runtime),
+		),
+		section("inference",
+			preference("delegate", &c.Inference.Delegate, "xnnpack", "none"),
+			whole("threads", &c.Inference.Threads, 1, 64),
+			later("deadline"),
+		),
+		section("decision",
+			choice("mode", &c.Decision.Mode, "continuous"),
+			threshold("live_at", &c.Decision.LiveAt),
+			threshold("spoof_at", &c.Decision.SpoofAt),
+			duration("window", &c.Decision.Window, 100*time.Millisecond, time.Minute),
+			whole("min_frames", &c.Decision.MinFrames, 5, 250),
+			duration("timeout", &c.Decision.Timeout, 500*time.Millisecond, 10*time.Minute),
+			number("min_face", &c.Decision.MinFace, 0.01, 1),
+		),
+		later("applications"),
+		section("mqtt",
+			brokerURL("url", &c.MQTT.URL),
+			topic("prefix", &c.MQTT.Prefix),
+			text("username", &c.MQTT.Username),
+			field{key: "password", refusal: "is a secret, which never stands in this file",
+				hint: "write it into a file that only livenessd's user can read, and name that with mqtt.password_file"},
+			text("password_file", &c.MQTT.PasswordFile),
+			text("ca_file", &c.MQTT.CAFile),
+			text("cert_file", &c.MQTT.CertFile),
+			text("key_file", &c.MQTT.KeyFile),
+			whole("queue", &c.MQTT.Queue, 1, 100_000),
+			later("journal"), later("home_assistant"),
+		),
+		later("signing"), later("console"), later("metrics"),
+		text("state", &c.State),
+	}
+}
+
+func (c *Camera) fields() []field {
+	return []field{
+		text("path", &c.Path),
+		fourCC("format", &c.Format),
+		size("size", &c.Size),
+		number("fps", &c.FPS, 0.01, 1000),
+		later("role"), later("rotate"), later("mirror"), later("region"), later("identity"), later("allow_virtual"),
+	}
+}
+
+// check looks at what several keys say together.
+func (c *Config) check(r *reader) {
+	d := &c.Decision
+	if d.LiveAt != 0 && d.SpoofAt != 0 && d.SpoofAt >= d.LiveAt {
+		r.bad(r.at[&d.SpoofAt], "between the two the answer is undecided", "decision.spoof_at is %v; it must be below decision.live_at, which is %v", d.SpoofAt, d.LiveAt)
+	}
+	m := &c.MQTT
+	if m.CertFile != "" && m.KeyFile == "" {
+		r.bad(r.at[&m.CertFile], "give mqtt.key_file as well", "mqtt.cert_file is of no use without its key")
+	}
+	if m.KeyFile != "" && m.CertFile == "" {
+		r.bad(r.at[&m.KeyFile], "give mqtt.cert_file as well", "mqtt.key_file is of no use without its certificate")
+	}
+	if c.State == "" {
+		r.bad(r.at[&c.State], "name a folder, or leave the key out", "state is empty")
+	}
+}
+
+// later is a key of the documentation that this version doesn't act on.
+func later(key string) field {
+	return field{key: key, refusal: "is not in this version", hint: "remove it; nothing would act on it"}
+}
+
+func section(key string, fields ...field) field {
+	return field{
+		key:  key,
+		read: func(r *reader, name string, n ast.Node) { r.mapping(n, name+".", fields) },
+		write: func(w *writer) {
+			w.section(key, func() { w.fields(fields) })
+		},
+	}
+}
+
+func cameras(key string, p *map[string]Camera) field {
+	return field{
+		key: key, target: p,
+		read: func(r *reader, name string, n ast.Node) {
+			all := map[string]Camera{}
+			paths := map[string]string{}
+			r.entries(n, name, func(key string, at position, value ast.Node) {
+				if !validName(key) {
+					r.bad(at, "", "camera name %q: allowed are letters, digits, '.', '_' and '-', a letter or digit first, at most %d", shorten(key), maxName)
+					return
+				}
+				cam := DefaultCamera()
+				if !null(value) {
+					at = where(value)
+					r.mapping(value, name+"."+key+".", cam.fields())
+				}
+				all[key] = cam
+				if other, taken := paths[cam.Path]; taken && !strings.HasPrefix(cam.Path, "replay:") {
+					what := "path " + strconv.Quote(shorten(cam.Path))
+					if cam.Path == "" {
+						what = "no path"
+					}
+					r.bad(at, "a device can be one camera only", "%s.%s has %s, as %s.%s", name, key, what, name, other)
+				}
+				paths[cam.Path] = key
+			})
+			if len(all) == 0 && len(r.problems) == 0 {
+				r.bad(where(n), "name one, or leave the key out for the first usable camera", "%s is empty", name)
+			}
+			*p = all
+		},
+		write: func(w *writer) {
+			w.section(key, func() {
+				for _, name := range slices.Sorted(maps.Keys(*p)) {
+					cam := (*p)[name]
+					w.section(quote(name), func() { w.fields(cam.fields()) })
+				}
+			})
+		},
+	}
+}
+
+// scalar is a field whose value stands behind its key. parse says false where the value isn't allowed.
+func scalar[T any](key string, p *T, allowed string, parse func(n ast.Node) (v T, hint string, ok bool), format func(T) string) field {
+	return field{
+		key: key, target: p,
+		read: func(r *reader, name string, n ast.Node) {
+			v, hint, ok := parse(n)
+			if !ok {
+				r.wrong(n, name, allowed, hint)
+				return
+			}
+			*p = v
+		},
+		write: func(w *writer) { w.line(key, format(*p)) },
+	}
+}
+
+// textOf gives a text, and a hint where it is none.
+func textOf(n ast.Node) (s, hint string, ok bool) {
+	switch n := n.(type) {
+	case *ast.StringNode:
+		s = n.Value
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NanNode, *ast.InfinityNode:
+		return "", fmt.Sprintf("put it between quotation marks: %q", shorten(n.GetToken().Value)), false
+	default:
+		return "", "", false
+	}
+	if len(s) > 4096 || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == '\ufeff' }) {
+		return "", "no line breaks and no control characters", false
+	}
+	return s, "", true
+}
+
+func text(key string, p *string) field { return scalar(key, p, "text", textOf, quote) }
+
+func textWith(key string, p *string, allowed string, ok func(string) bool) field {
+	return scalar(key, p, allowed, func(n ast.Node) (string, string, bool) {
+		s, hint, is := textOf(n)
+		return s, hint, is && ok(s)
+	}, quote)
+}
+
+func name(key string, p *string) field {
+	return textWith(key, p, fmt.Sprintf("a name of letters, digits, '.', '_' and '-', a letter or digit first, at most %d", maxName), validName)
+}
+
+func choice(key string, p *string, of ...string) field {
+	return textWith(key, p, strings.Join(of, ", "), func(s string) bool { return slices.Contains(of, s) })
+}
+
+func topic(key string, p *string) field {
+	return textWith(key, p, "levels of letters, digits, '.', '_' and '-' with a / between them", func(s string) bool {
+		levels := strings.Split(s, "/")
+		return len(levels) <= 8 && !slices.ContainsFunc(levels, func(l string) bool { return !validName(l) })
+	})
+}
+
+func brokerURL(key string, p *string) field {
+	const allowed = "mqtt://HOST:PORT, or with mqtts, tcp, ssl, ws, wss"
+	return scalar(key, p, allowed, func(n ast.Node) (string, string, bool) {
+		s, hint, ok := textOf(n)
+		if !ok {
+			return "", hint, false
+		}
+		u, err := url.Parse(s)
+		if err != nil {
+			return "", "", false
+		}
+		if u.User != nil {
+			return "", "name the user with mqtt.username, and a file that holds the password with mqtt.password_file", false
+		}
+		if port := u.Port(); port != "" {
+			if v, err := strconv.Atoi(port); err != nil || v < 1 || v > 65535 {
+				return "", "a port is 1 to 65535", false
+			}
+		}
+		return s, "", u.Hostname() != "" && slices.Contains([]string{"mqtt", "mqtts", "tcp", "ssl", "ws", "wss"}, u.Scheme)
+	}, quote)
+}
+
+func fourCC(key string, p *string) field {
+	known := []string{"MJPG", "YUYV", "NV12", "UYVY", "GREY"}
+	return scalar(key, p, strings.Join(known, ", "), func(n ast.Node) (string, string, bool) {
+		s, hint, ok := textOf(n)
+		s = strings.ToUpper(s)
+		switch s {
+		case "MJPEG", "JPEG":
+			s = "MJPG"
+		case "YUY2":
+			s = "YUYV"
+		}
+		return s, hint, ok && slices.Contains(known, s)
+	}, func(s string) string {
+		if s == "" {
+			return "null"
+		}
+		return s
+	})
+}
+
+var (
+	sizeSyntax     = regexp.MustCompile(`^([0-9]{1,5})x([0-9]{1,5})$`)
+	numberSyntax   = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$`)
+	durationSyntax = regexp.MustCompile(`^([0-9]{1,9})(ms|s|m)$`)
+)
+
+func size(key string, p *Size) field {
+	return scalar(key, p, "WIDTHxHEIGHT in pixels, such as 640x480, each side from 16 to 16384", func(n ast.Node) (Size, string, bool) {
+		s, _, ok := textOf(n)
+		m := sizeSyntax.FindStringSubmatch(s)
+		if !ok || m == nil {
+			return Size{}, "", false
+		}
+		w, _ := strconv.Atoi(m[1])
+		h, _ := strconv.Atoi(m[2])
+		return Size{w, h}, "", w >= 16 && w <= 16384 && h >= 16 && h <= 16384
+	}, func(s Size) string { return fmt.Sprintf("%dx%d", s.Width, s.Height) })
+}
+
+func whole(key string, p *int, low, high int) field {
+	return scalar(key, p, fmt.Sprintf("a whole number from %d to %d", low, high), func(n ast.Node) (int, string, bool) {
+		i, ok := n.(*ast.IntegerNode)
+		if !ok {
+			return 0, "", false
+		}
+		// From its text: YAML would take 010 for eight.
+		v, err := strconv.Atoi(i.Token.Value)
+		return v, "", err == nil && v >= low && v <= high
+	}, strconv.Itoa)
+}
+
+// numberOf gives a finite number.
+func numberOf(n ast.Node) (float64, bool) {
+	switch n.(type) {
+	case *ast.IntegerNode, *ast.FloatNode:
+	default:
+		return 0, false
+	}
+	s := n.GetToken().Value
+	if !numberSyntax.MatchString(s) {
+		return 0, false
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	return v, err == nil && !math.IsNaN(v) && !math.IsInf(v, 0)
+}
+
+func number(key string, p *float64, low, high float64) field {
+	return scalar(key, p, fmt.Sprintf("a number from %v to %v", low, high), func(n ast.Node) (float64, string, bool) {
+		v, ok := numberOf(n)
+		return v, "", ok && v >= low && v <= high
+	}, formatNumber)
+}
+
+func threshold(key string, p *float64) field {
+	return scalar(key, p, "a number above 0 and below 1", func(n ast.Node) (float64, string, bool) {
+		v, ok := numberOf(n)
+		return v, "leave it out for what the liveness model recommends", ok && v > 0 && v < 1
+	}, func(v float64) string {
+		if v == 0 {
+			return "null"
+		}
+		return formatNumber(v)
+	})
+}
+
+func formatNumber(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+
+func duration(key string, p *time.Duration, low, high time.Duration) field {
+	allowed := fmt.Sprintf("a time from %s to %s", formatDuration(low), formatDuration(high))
+	return scalar(key, p, allowed, func(n ast.Node) (time.Duration, string, bool) {
+		const hint = "write a whole number with its unit: 500ms, 8s or 2m"
+		s, _, ok := textOf(n)
+		m := durationSyntax.FindStringSubmatch(s)
+		if !ok || m == nil {
+			return 0, hint, false
+		}
+		v, _ := strconv.Atoi(m[1])
+		d := time.Duration(v) * map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "m": time.Minute}[m[2]]
+		return d, "", d >= low && d <= high
+	}, formatDuration)
+}
+
+func formatDuration(d time.Duration) string {
+	switch {
+	case d%time.Minute == 0 && d != 0:
+		return strconv.FormatInt(int64(d/time.Minute), 10) + "m"
+	case d%time.Second == 0:
+		return strconv.FormatInt(int64(d/time.Second), 10) + "s"
+	}
+	return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
+}
+
+func preference(key string, p *Preference, of ...string) field {
+	allowed := "a list, the best liked first, of " + strings.Join(of, ", ")
+	return scalar(key, p, allowed, func(n ast.Node) (Preference, string, bool) {
+		values := []ast.Node{n}
+		if s, is := n.(*ast.SequenceNode); is {
+			values = s.Values
+		}
+		var out Preference
+		for _, v := range values {
+			s, _, ok := textOf(v)
+			if !ok || !slices.Contains(of, s) || slices.Contains(out, s) {
+				return nil, "each at most once", false
+			}
+			out = append(out, s)
+		}
+		return out, "", len(out) > 0
+	}, func(v Preference) string { return "[" + strings.Join(v, ", ") + "]" })
+}
