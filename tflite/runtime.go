@@ -13,11 +13,13 @@ import "C"
 
 import (
 	"crypto/sha256"
+	"debug/elf"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,7 +58,7 @@ func Load(o LoadOptions) (*Runtime, error) {
 		problem := C.livenessd_tflite_load(cpath)
 		C.free(unsafe.Pointer(cpath))
 		if problem != nil {
-			tried = append(tried, Attempt{path, shorten(C.GoString(problem), path)})
+			tried = append(tried, Attempt{path, explain(C.GoString(problem), path)})
 			C.free(unsafe.Pointer(problem))
 			continue
 		}
@@ -71,10 +73,22 @@ func Load(o LoadOptions) (*Runtime, error) {
 	return nil, &LoadError{Tried: tried}
 }
 
-// shorten takes the path off the front of the loader's message, which begins with it.
-func shorten(problem, path string) string {
-	return strings.TrimPrefix(problem, path+": ")
+// explain takes the path off the front of the loader's message, and corrects it where it says that a library isn't there
+// which is, for another processor.
+func explain(problem, path string) string {
+	problem = strings.TrimPrefix(problem, path+": ")
+	f, err := elf.Open(path)
+	if err != nil {
+		return problem
+	}
+	defer f.Close()
+	if want, ok := machines[runtime.GOARCH]; ok && f.Machine != want {
+		return fmt.Sprintf("it is for %s, this machine is %s", strings.TrimPrefix(f.Machine.String(), "EM_"), strings.TrimPrefix(want.String(), "EM_"))
+	}
+	return problem
 }
+
+var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64, "arm": elf.EM_ARM}
 
 func sameFile(a, b string) bool {
 	abs := func(p string) string {
@@ -140,64 +154,62 @@ type Interpreter struct {
 }
 
 // New makes an interpreter for the model in data, whose digest must be o.SHA256.
-func (rt *Runtime) New(data []byte, o Options) (ip *Interpreter, err error) {
-	defer func() {
-		if err != nil {
-			ip, err = nil, fmt.Errorf("tflite: open model: %w", err)
-		}
-	}()
+func (rt *Runtime) New(data []byte, o Options) (*Interpreter, error) {
+	ip := &Interpreter{}
+	if err := ip.open(rt, data, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("tflite: open model: %w", err), ip.Close())
+	}
+	return ip, nil
+}
+
+// open leaves what it made to Close when it fails.
+func (ip *Interpreter) open(rt *Runtime, data []byte, o Options) error {
 	if err := o.check(); err != nil {
-		return nil, err
+		return err
 	}
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != o.SHA256 {
-		return nil, fmt.Errorf("its SHA-256 is %x, need %s", sum, o.SHA256)
+		return fmt.Errorf("its SHA-256 is %x, need %q", sum, o.SHA256)
 	}
-	// Identifier and root offset; the library's own verifier looks at the rest.
+	// Root offset and identifier; the library's own verifier looks at the rest.
 	if len(data) < 32 || string(data[4:8]) != "TFL3" {
-		return nil, errors.New("not a TensorFlow Lite file")
+		return errors.New("not a TensorFlow Lite file")
 	}
-	ip = &Interpreter{delegateName: o.Delegate}
-	defer func() {
-		if err != nil {
-			_ = ip.Close()
-		}
-	}()
 	if ip.model = lite.NewModel(data); ip.model == nil {
-		return nil, errors.New("the library refuses the file: damaged, or of a later version")
+		return errors.New("the library refuses the file: damaged, or of a later version")
 	}
 	if ip.options = lite.NewInterpreterOptions(); ip.options == nil {
-		return nil, errors.New("the library gave no options: out of memory")
+		return errors.New("the library gave no options: out of memory")
 	}
 	ip.options.SetNumThread(o.Threads)
 	if o.Delegate == XNNPACK {
 		x, err := rt.xnnpack(o.Threads)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		ip.delegate = x
 		ip.options.AddDelegate(x)
 	}
+	ip.delegateName = o.Delegate
 	if ip.interpreter = lite.NewInterpreter(ip.model, ip.options); ip.interpreter == nil {
-		return nil, errors.New("the library makes no interpreter of it: an operation that it doesn't have, or that the delegate refuses")
+		return errors.New("the library makes no interpreter of it: an operation that it doesn't have, or that the delegate refuses")
 	}
 	if ip.interpreter.AllocateTensors() != lite.OK {
-		return nil, errors.New("the library can't allocate its tensors: its shapes don't fit one another")
+		return errors.New("the library can't allocate its tensors: its shapes don't fit one another")
 	}
+	var err error
 	if ip.inputs, err = describe("input", ip.interpreter.GetInputTensorCount(), ip.interpreter.GetInputTensor); err != nil {
-		return nil, err
+		return err
 	}
 	if ip.outputs, err = describe("output", ip.interpreter.GetOutputTensorCount(), ip.interpreter.GetOutputTensor); err != nil {
-		return nil, err
+		return err
 	}
 	if err := matches("input", ip.inputs, o.Inputs); err != nil {
-		return nil, err
+		return err
 	}
-	if o.Outputs != nil {
-		if err := matches("output", ip.outputs, o.Outputs); err != nil {
-			return nil, err
-		}
+	if o.Outputs == nil {
+		return nil
 	}
-	return ip, nil
+	return matches("output", ip.outputs, o.Outputs)
 }
 
 // maxElements bounds a tensor that is read or written: 64 Mi numbers.
