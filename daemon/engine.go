@@ -93,7 +93,7 @@ func (e *Engine) Nets() (d *models.Detector, l *models.Liveness, close func() er
 	return d, l, func() error { return errors.Join(l.Close(), d.Close()) }, nil
 }
 
-// Delegate names what runs the nets.
+// selfTest lets both nets answer the golden pictures.
 func (e *Engine) selfTest() error {
 	d, l, closeNets, err := e.Nets()
 	if err != nil {

@@ -39,11 +39,10 @@ type pipeline struct {
 	log      *slog.Logger
 	now      func() time.Time
 
-	document mqtt.Verdict // what all verdicts of this camera have in common
-	close    func() error // frees the nets
-	state    camera.State
-	failing  bool      // the last frame could not be examined
-	since    time.Time // when the running presentation's evidence began
+	document mqtt.Verdict  // what all verdicts of this camera have in common
+	close    func() error  // frees the nets
+	state    camera.Status // as it was told last
+	failing  bool          // the last frame could not be examined
 }
 
 func newPipeline(o Options, e *Engine, id *identity, name string, pub Publisher) (*pipeline, error) {
@@ -51,7 +50,8 @@ func newPipeline(o Options, e *Engine, id *identity, name string, pub Publisher)
 	if err != nil {
 		return nil, err
 	}
-	d, err := decision.New(DecisionOptions(o.Config, e))
+	od := DecisionOptions(o.Config, e)
+	d, err := decision.New(od)
 	if err != nil {
 		return nil, errors.Join(&fault{ErrConfig, err, ""}, closeNets())
 	}
@@ -59,7 +59,6 @@ func newPipeline(o Options, e *Engine, id *identity, name string, pub Publisher)
 	if err != nil {
 		return nil, errors.Join(err, closeNets())
 	}
-	od := DecisionOptions(o.Config, e)
 	return &pipeline{
 		name: name, camera: cam, decider: d, publish: pub, id: id, log: o.Log.With("camera", name), now: time.Now, close: closeNets,
 		examiner: Examiner{Finder: find, Judge: judge, Now: time.Now},
@@ -151,13 +150,13 @@ func faceDocument(f *decision.Face) *mqtt.Face {
 // reportState publishes the camera's state when it changed, and ends a presentation that the camera left alone.
 func (p *pipeline) reportState() {
 	s := p.camera.Status()
-	if s.State == p.state {
+	if was := &p.state; s.State == was.State && s.Code == was.Code && s.Err == was.Err {
 		return
 	}
-	p.state = s.State
-	if s.State != camera.Streaming {
+	p.state = s
+	if s.State != camera.StateStreaming {
 		p.emit(p.decider.Interrupt(p.now(), decision.Code(s.Code)))
 	}
-	p.publish.SetCameraState(p.name, mqtt.CameraState{Schema: 1, State: string(s.State), Code: mqtt.Code(s.Code), Device: s.Device,
+	p.publish.SetCameraState(p.name, mqtt.CameraState{Schema: 1, State: s.State, Code: mqtt.Code(s.Code), Device: s.Device,
 		Format: s.Format, Width: s.Width, Height: s.Height, FPS: s.FPS, Hint: s.Hint, Error: s.Err, Since: mqtt.Time(s.Since)})
 }

@@ -164,14 +164,16 @@ func (b *bencher) measure(name string, pictures [][]byte, size image.Point, form
 	if err != nil {
 		return benchResult{}, err
 	}
-	dec, err := cjpeg.NewDecoder(cjpeg.Options{})
+	dec, err := cjpeg.New(cjpeg.Options{})
 	if err != nil {
 		return benchResult{}, err
 	}
 	defer dec.Close()
-	view := func(p []byte) (frame.Image, error) {
+	var planes []byte
+	view := func(p []byte) (m frame.Image, err error) {
 		if format == "MJPG" {
-			return dec.Decode(p)
+			m, planes, err = dec.Decode(planes, p)
+			return m, err
 		}
 		return frame.YUYV(p, size.X, size.Y, 2*size.X), nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/livenessd/livenessd/camera"
+	"github.com/livenessd/livenessd/camera/frame"
 	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
 	"github.com/livenessd/livenessd/daemon/demo"
@@ -131,7 +132,7 @@ type endingCamera struct {
 	end func()
 }
 
-func (c endingCamera) Next(ctx context.Context) (*camera.Frame, error) {
+func (c endingCamera) Next(ctx context.Context) (*frame.Frame, error) {
 	f, err := c.Camera.Next(ctx)
 	if err != nil && ctx.Err() == nil {
 		// Verdicts that the last frames caused are published first: the pipeline asks again after it handled the end.
