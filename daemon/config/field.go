@@ -129,11 +129,15 @@ func cameras(key string, p *map[string]Camera) field {
 					return
 				}
 				cam := DefaultCamera()
+				before := len(r.problems)
 				if !null(value) {
 					at = where(value)
 					r.mapping(value, name+"."+key+".", cam.fields())
 				}
 				all[key] = cam
+				if len(r.problems) > before {
+					return
+				}
 				if other, taken := paths[cam.Path]; taken && !strings.HasPrefix(cam.Path, "replay:") {
 					what := "path " + strconv.Quote(shorten(cam.Path))
 					if cam.Path == "" {

@@ -305,6 +305,9 @@ func (r *reader) wrong(n ast.Node, name, allowed, hint string) {
 		found = "a list"
 	case *ast.StringNode:
 		found = fmt.Sprintf("%q", shorten(n.Value))
+		if strings.Contains(n.Value, "@") { // what stands before it may be a password
+			found = "a text with an @"
+		}
 	case *ast.LiteralNode:
 		found = "a block of text"
 	default:
