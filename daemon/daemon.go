@@ -139,7 +139,7 @@ func info(o Options, e *Engine) mqtt.Info {
 			{Task: string(e.Detector.Task), Name: e.Detector.Name, Version: e.Detector.Version, SHA256: e.Detector.SHA256},
 			{Task: string(e.Liveness.Task), Name: e.Liveness.Name, Version: e.Liveness.Version, SHA256: e.Liveness.SHA256},
 		},
-		Runtime: e.Runtime.Version(), Delegate: o.Config.Inference.Delegate.First(),
+		Runtime: e.Runtime.Version(), Delegate: e.Delegate(),
 		Cameras: slices.Sorted(maps.Keys(o.Config.Cameras)),
 	}
 }

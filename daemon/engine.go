@@ -20,7 +20,7 @@ type Engine struct {
 	Runtime  *tflite.Runtime
 	Detector *models.Model
 	Liveness *models.Model
-	options  models.Options
+	options  models.Options // the delegate is the one that was chosen
 }
 
 // LoadModels reads the two models that the configuration names and checks their digests. It needs no runtime.
@@ -70,15 +70,36 @@ func OpenEngine(c config.Config, log *slog.Logger) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{Runtime: rt, Detector: d, Liveness: l, options: models.Options{Threads: c.Inference.Threads, Delegate: c.Inference.Delegate.First()}}
+	e := &Engine{Runtime: rt, Detector: d, Liveness: l}
 	start := time.Now()
-	if err := e.selfTest(); err != nil {
+	if err := e.choose(c.Inference, log); err != nil {
 		return nil, err
 	}
-	log.Info("models ready", "detector", d.Name+" "+d.Version, "liveness", l.Name+" "+l.Version,
+	log.Info("models ready", "detector", d.Name+" "+d.Version, "liveness", l.Name+" "+l.Version, "delegate", e.options.Delegate,
 		"tensorflow_lite", rt.Version(), "library", rt.Path(), "self_test_ms", time.Since(start).Milliseconds())
 	return e, nil
 }
+
+// choose takes the first delegate of the preference that both nets run on and pass the self-test with.
+func (e *Engine) choose(c config.Inference, log *slog.Logger) error {
+	var errs []error
+	for _, name := range c.Delegate {
+		e.options = models.Options{Threads: c.Threads, Delegate: name}
+		err := e.selfTest()
+		if err == nil {
+			return nil
+		}
+		log.Warn("delegate can't be used", "delegate", name, "error", err)
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		return &fault{ErrConfig, errors.New("daemon: inference.delegate is empty"), "name at least one of xnnpack and none"}
+	}
+	return errors.Join(errs...)
+}
+
+// Delegate names what runs the nets.
+func (e *Engine) Delegate() string { return e.options.Delegate }
 
 // Nets opens a pair of nets for one goroutine. close frees them.
 func (e *Engine) Nets() (d *models.Detector, l *models.Liveness, close func() error, err error) {
