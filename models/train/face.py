@@ -112,7 +112,7 @@ def held_out(net, pool, n=600):
     errors = []
     with torch.no_grad():
         for i in range(0, n, 50):
-            x = torch.from_numpy(pool.x[i:i + 50]).permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
+            x = torch.from_numpy(np.array(pool.x[i:i + 50])).permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
             out = net(x)
             for k in range(50):
                 found = suppress(decode([(s[k, 0].numpy(), b[k].permute(1, 2, 0).numpy()) for s, b in out]))

@@ -1,0 +1,68 @@
+"""The shipped pair of nets as the daemon runs them: a picture in, faces and their live log-odds out."""
+import os
+import re
+
+import cv2
+import numpy as np
+
+from crops import crop
+from face import decode, suppress
+from tflite import Interpreter
+
+
+def manifest(folder):
+    """What is needed of FOLDER/manifest.yaml: the file and the thresholds. It is export.py's own flat writing, no YAML parser."""
+    text = open(os.path.join(folder, 'manifest.yaml'), encoding='utf-8').read()
+    found = {k: v for k, v in re.findall(r'^ *(file|face_at|live_at|spoof_at|version|overlap|sha256): (\S+)$', text, re.M)}
+    return {k: v if k in ('file', 'version', 'sha256') else float(v) for k, v in found.items()}
+
+
+def letterbox(img, w, h):
+    """The picture shrunk into the top left corner, never enlarged; and the factor back to its own pixels."""
+    ih, iw = img.shape[:2]
+    factor = max(iw / w, ih / h, 1)
+    sw, sh = min(w, max(1, int(iw / factor + .5))), min(h, max(1, int(ih / factor + .5)))
+    out = np.zeros((h, w, 3), np.uint8)
+    out[:sh, :sw] = cv2.resize(img, (sw, sh), interpolation=cv2.INTER_AREA)
+    return out, factor
+
+
+class Detector:
+    def __init__(self, folder):
+        self.about = manifest(folder)
+        self.net = Interpreter(open(os.path.join(folder, self.about['file']), 'rb').read())
+        _, self.h, self.w, _ = self.net.input[0].shape
+
+    def __call__(self, img, least=None):
+        """[x, y, w, h, P(face)] of a BGR picture, the surest first, in its pixels."""
+        x, factor = letterbox(img, self.w, self.h)
+        out = self.net.real(x[..., ::-1])
+        maps = [(out[i][0, :, :, 0], out[i + 1][0]) for i in range(0, len(out), 2)]
+        found = suppress(decode(maps, self.about['face_at'] if least is None else least), self.about['overlap'])
+        ih, iw = img.shape[:2]
+        boxes = []
+        for x, y, w, h, p in found:
+            x0, y0, x1, y1 = max(0, x * factor), max(0, y * factor), min(iw, (x + w) * factor), min(ih, (y + h) * factor)
+            if x1 - x0 >= 1 and y1 - y0 >= 1:
+                boxes.append([x0, y0, x1 - x0, y1 - y0, p])
+        return boxes
+
+
+def odds(z):
+    """Log-odds of live from three logits; class 1 is live."""
+    m = np.maximum(z[..., 0], z[..., 2])
+    return z[..., 1] - m - np.log(np.exp(z[..., 0] - m) + np.exp(z[..., 2] - m))
+
+
+class Judge:
+    def __init__(self, folder):
+        self.about = manifest(folder)
+        self.net = Interpreter(open(os.path.join(folder, self.about['file']), 'rb').read())
+
+    def logits(self, picture):
+        """Of an 80×80 BGR crop."""
+        return self.net.real(picture)[0].reshape(3)
+
+    def __call__(self, img, box):
+        """Live log-odds of the face in a BGR picture."""
+        return float(odds(self.logits(crop(img, box))))
