@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
 )
 
 // field is a key: how its value is read and written. One table of them serves the reader, the writer, the suggestions and the
@@ -295,8 +296,12 @@ func whole(key string, p *int, low, high int) field {
 
 // numberOf gives a finite number.
 func numberOf(n ast.Node) (float64, bool) {
-	switch n.(type) {
+	switch n := n.(type) {
 	case *ast.IntegerNode, *ast.FloatNode:
+	case *ast.StringNode: // 1e-1 is a number in YAML, though not to the parser
+		if n.Token.Type != token.StringType {
+			return 0, false
+		}
 	default:
 		return 0, false
 	}
@@ -355,20 +360,32 @@ func formatDuration(d time.Duration) string {
 }
 
 func preference(key string, p *Preference, of ...string) field {
-	allowed := "a list, the best liked first, of " + strings.Join(of, ", ")
-	return scalar(key, p, allowed, func(n ast.Node) (Preference, string, bool) {
-		values := []ast.Node{n}
-		if s, is := n.(*ast.SequenceNode); is {
-			values = s.Values
-		}
-		var out Preference
-		for _, v := range values {
-			s, _, ok := textOf(v)
-			if !ok || !slices.Contains(of, s) || slices.Contains(out, s) {
-				return nil, "each at most once", false
+	return field{
+		key: key, target: p,
+		read: func(r *reader, name string, n ast.Node) {
+			values := []ast.Node{n}
+			if list, is := n.(*ast.SequenceNode); is {
+				values = list.Values
 			}
-			out = append(out, s)
-		}
-		return out, "", len(out) > 0
-	}, func(v Preference) string { return "[" + strings.Join(v, ", ") + "]" })
+			var out Preference
+			for _, v := range values {
+				s, _, ok := textOf(v)
+				if !ok || !slices.Contains(of, s) {
+					r.wrong(v, name, strings.Join(of, ", ")+", or a list of them with the best liked first", "")
+					return
+				}
+				if slices.Contains(out, s) {
+					r.bad(where(v), "each at most once", "%s has %s twice", name, s)
+					return
+				}
+				out = append(out, s)
+			}
+			if len(out) == 0 {
+				r.bad(where(n), "leave it out for the usual", "%s is empty", name)
+				return
+			}
+			*p = out
+		},
+		write: func(w *writer) { w.line(key, "["+strings.Join(*p, ", ")+"]") },
+	}
 }

@@ -80,7 +80,7 @@ func readFile(path string) ([]byte, error) {
 func parse(file string, data []byte, m machine) (Config, error) {
 	c := m.base()
 	r := &reader{file: file, at: map[any]position{}}
-	if body := r.document(data); body != nil {
+	if body := r.document(data); !null(body) {
 		r.mapping(body, "", c.fields())
 	}
 	c.complete()

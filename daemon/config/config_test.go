@@ -1,0 +1,497 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+var door = machine{host: "door-7", state: "/var/lib/livenessd"}
+
+func TestAnEmptyFileIsTheDefaults(t *testing.T) {
+	for name, text := range map[string]string{
+		"nothing":      "",
+		"a comment":    "# nothing here\n",
+		"blank lines":  "\n  \n\r\n",
+		"a BOM":        "\ufeff",
+		"a document":   "---\n",
+		"null":         "null\n",
+		"empty values": "log:\ncameras:\nmqtt: ~\ndecision:\n  live_at: null\n  window:\nstate:\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := parse("x.yaml", []byte(text), door)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := door.config(); !reflect.DeepEqual(c, want) {
+				t.Errorf("got\n%+v\nwant\n%+v", c, want)
+			}
+		})
+	}
+}
+
+func TestValuesAreTaken(t *testing.T) {
+	const text = "\ufeffdevice: \"7\"\r\n" + `
+log: {level: debug, format: json}
+cameras:
+  front:
+    path: /dev/v4l/by-id/usb-Ä:1 # a comment
+    format: mjpeg
+    size: 1280x720
+    fps: 29.97
+  1:
+    path: replay:clip.mjpeg
+models:
+  liveness: mine
+inference:
+  delegate: none
+  threads: 2
+decision:
+  live_at: 0.9
+  spoof_at: 1e-1
+  window: 1500ms
+  min_frames: 7
+  timeout: 2m
+  min_face: .25
+mqtt:
+  url: mqtts://broker.example:8883
+  prefix: a/b
+  username: 'it''s "me" \ #1'
+  password_file: /run/credentials/x
+  queue: 10
+state: /srv/state
+`
+	want := Config{
+		Device: "7", Log: Log{"debug", "json"},
+		Cameras: map[string]Camera{
+			"front": {"/dev/v4l/by-id/usb-Ä:1", "MJPG", Size{1280, 720}, 29.97},
+			"1":     {"replay:clip.mjpeg", "", Size{640, 480}, 15},
+		},
+		Models:    Models{Liveness: "mine", Directory: "/srv/state/models"},
+		Inference: Inference{Preference{"none"}, 2},
+		Decision:  Decision{"continuous", 0.9, 0.1, 1500 * time.Millisecond, 7, 2 * time.Minute, 0.25},
+		MQTT: MQTT{URL: "mqtts://broker.example:8883", Prefix: "a/b", Username: `it's "me" \ #1`,
+			PasswordFile: "/run/credentials/x", Queue: 10},
+		State: "/srv/state",
+	}
+	c, err := parse("x.yaml", []byte(text), door)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", c, want)
+	}
+	if got := c.Log.SlogLevel(); got != slog.LevelDebug {
+		t.Errorf("level %v", got)
+	}
+	again, err := parse("effective", c.YAML(), machine{"other", "/other"})
+	if err != nil {
+		t.Fatalf("the effective configuration can't be read: %v\n%s", err, c.YAML())
+	}
+	if !reflect.DeepEqual(again, want) {
+		t.Errorf("the effective configuration gives\n%+v\nnot\n%+v", again, want)
+	}
+}
+
+func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       string // lines of FILE:LINE:COLUMN: message, then → hint
+	}{
+		{"unknown key, near one", "camras: {}\n", `1:1: unknown key "camras" → did you mean "cameras"?`},
+		{"unknown key, letters swapped", "mqtt:\n  ulr: x\n", `2:3: unknown key "mqtt.ulr" → did you mean "mqtt.url"?`},
+		{"unknown key, capitals", "Device: x\n", `1:1: unknown key "Device" → did you mean "device"?`},
+		{"unknown key, near none", "log:\n  colour: on\n", `2:3: unknown key "log.colour" → known here: level, format`},
+		{"unknown key in a camera", "cameras:\n  front:\n    with: 5\n", `3:5: unknown key "cameras.front.with" → known here: path, format, size, fps`},
+		{"unknown key after letters beyond ASCII", "{device: é, x: 1}", "1:10: device is \"é\"; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64" +
+			"\n1:13: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, mqtt, state"},
+		{"a key twice", "device: a\nlog: {}\ndevice: b\n", `3:1: key "device" is already in line 1 → keep one of the two`},
+		{"a key of a later version", "console:\n  listen: x\n", "1:1: console is not in this version → remove it; nothing would act on it"},
+		{"a key of a later version in a camera", "cameras: {a: {role: ir}}", "1:15: cameras.a.role is not in this version → remove it; nothing would act on it"},
+		{"several problems at once", "x: 1\nlog: {level: loud}\ndecision: {min_frames: 4}\n",
+			"1:1: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, mqtt, state\n" +
+				"2:14: log.level is \"loud\"; allowed is debug, info, warn, error\n" +
+				"3:24: decision.min_frames is 4; allowed is a whole number from 5 to 250"},
+
+		{"a number for a text", "models: {liveness: 7}", `1:20: models.liveness is 7; allowed is text → put it between quotation marks: "7"`},
+		{"a truth value for a name", "device: true", `1:9: device is true; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64 → put it between quotation marks: "true"`},
+		{"a list for a text", "device: [a]", "1:9: device is a list; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64"},
+		{"a section for a text", "models:\n  runtime:\n    a: b\n", "3:5: models.runtime is a section of keys; allowed is text"},
+		{"a block of text", "models:\n  runtime: |\n    a\n", "2:12: models.runtime is a block of text; allowed is text"},
+		{"a line break in a text", `models: {runtime: "a\nb"}`, `1:19: models.runtime is "a\nb"; allowed is text → no line breaks and no control characters`},
+		{"a text for a section", "mqtt: localhost\n", `1:7: mqtt is "localhost"; allowed is keys with values, one a line below it`},
+		{"a list for a section", "cameras:\n  - front\n", "2:3: cameras is a list; allowed is keys with values, one a line below it"},
+		{"a text for it all", "hello\n", `1:1: the configuration is "hello"; allowed is keys with values, one a line below it`},
+
+		{"a bare number for a time", "decision: {window: 5}", "1:20: decision.window is 5; allowed is a time from 100ms to 1m → write a whole number with its unit: 500ms, 8s or 2m"},
+		{"a time in hours", "decision: {timeout: 1h}", `1:21: decision.timeout is "1h"; allowed is a time from 500ms to 10m → write a whole number with its unit: 500ms, 8s or 2m`},
+		{"a time too long", "decision: {timeout: 999999999m}", `1:21: decision.timeout is "999999999m"; allowed is a time from 500ms to 10m`},
+		{"a time below zero", "decision: {window: -2s}", `1:20: decision.window is "-2s"; allowed is a time from 100ms to 1m → write a whole number with its unit: 500ms, 8s or 2m`},
+		{"not a number", "decision: {min_face: .nan}", "1:22: decision.min_face is .nan; allowed is a number from 0.01 to 1"},
+		{"infinite", "decision: {min_face: .inf}", "1:22: decision.min_face is .inf; allowed is a number from 0.01 to 1"},
+		{"a number too large for any type", "decision: {min_face: 1e999}", `1:22: decision.min_face is "1e999"; allowed is a number from 0.01 to 1`},
+		{"a whole number too large", "inference: {threads: 99999999999999999999}", `1:22: inference.threads is "99999999999999999999"; allowed is a whole number from 1 to 64`},
+		{"a broken number for a whole one", "inference: {threads: 1.5}", "1:22: inference.threads is 1.5; allowed is a whole number from 1 to 64"},
+		{"quotation marks around a number", `inference: {threads: "1"}`, `1:22: inference.threads is "1"; allowed is a whole number from 1 to 64`},
+		{"a threshold of nought", "decision: {live_at: 0}", "1:21: decision.live_at is 0; allowed is a number above 0 and below 1 → leave it out for what the liveness model recommends"},
+		{"a threshold of one", "decision: {live_at: 1.0}", "1:21: decision.live_at is 1.0; allowed is a number above 0 and below 1 → leave it out for what the liveness model recommends"},
+		{"thresholds the wrong way round", "decision:\n  live_at: 0.4\n  spoof_at: 0.4\n", "3:13: decision.spoof_at is 0.4; it must be below decision.live_at, which is 0.4 → between the two the answer is undecided"},
+		{"a size of one number", "cameras: {a: {size: 640}}", "1:21: cameras.a.size is 640; allowed is WIDTHxHEIGHT in pixels, such as 640x480, each side from 16 to 16384"},
+		{"a size of nothing", "cameras: {a: {size: 0x480}}", "1:21: cameras.a.size is 0x480; allowed is WIDTHxHEIGHT in pixels, such as 640x480, each side from 16 to 16384"},
+		{"an unknown format", "cameras: {a: {format: H264}}", `1:23: cameras.a.format is "H264"; allowed is MJPG, YUYV, NV12, UYVY, GREY`},
+		{"a delegate that isn't known", "inference: {delegate: [xnnpack, gpu]}", `1:33: inference.delegate is "gpu"; allowed is xnnpack, none, or a list of them with the best liked first`},
+		{"a delegate twice", "inference: {delegate: [xnnpack, xnnpack]}", "1:33: inference.delegate has xnnpack twice → each at most once"},
+		{"no delegates", "inference: {delegate: []}", "1:23: inference.delegate is empty → leave it out for the usual"},
+		{"a mode of a later version", "decision: {mode: sessions}", `1:18: decision.mode is "sessions"; allowed is continuous`},
+
+		{"a camera name with a slash", "cameras:\n  a/b:\n", `2:3: camera name "a/b": allowed are letters, digits, '.', '_' and '-', a letter or digit first, at most 64`},
+		{"a camera name with a wild card", "cameras: {\"+\": {}}", `1:11: camera name "+": allowed are letters, digits, '.', '_' and '-', a letter or digit first, at most 64`},
+		{"no cameras", "cameras: {}\n", "1:10: cameras is empty → name one, or leave the key out for the first usable camera"},
+		{"two cameras on one device", "cameras:\n  a: {path: /dev/video0}\n  b: {path: /dev/video0}\n",
+			`3:6: cameras.b has path "/dev/video0", as cameras.a → a device can be one camera only`},
+		{"two cameras that take the first", "cameras:\n  a:\n  b:\n", "3:3: cameras.b has no path, as cameras.a → a device can be one camera only"},
+
+		{"a password", "mqtt:\n  password: hunter2\n",
+			"2:3: mqtt.password is a secret, which never stands in this file → write it into a file that only livenessd's user can read, and name that with mqtt.password_file"},
+		{"a password in the URL", "mqtt: {url: \"mqtt://me:hunter2@host\"}",
+			"1:13: mqtt.url is a text with an @; allowed is mqtt://HOST:PORT, or with mqtts, tcp, ssl, ws, wss → name the user with mqtt.username, and a file that holds the password with mqtt.password_file"},
+		{"a URL without a scheme", "mqtt: {url: localhost}", `1:13: mqtt.url is "localhost"; allowed is mqtt://HOST:PORT, or with mqtts, tcp, ssl, ws, wss`},
+		{"a URL with an impossible port", "mqtt: {url: \"mqtt://h:70000\"}", `1:13: mqtt.url is "mqtt://h:70000"; allowed is mqtt://HOST:PORT, or with mqtts, tcp, ssl, ws, wss → a port is 1 to 65535`},
+		{"a prefix with a wild card", "mqtt: {prefix: a/#}", `1:16: mqtt.prefix is "a/#"; allowed is levels of letters, digits, '.', '_' and '-' with a / between them`},
+		{"a certificate without a key", "mqtt: {cert_file: x}", "1:19: mqtt.cert_file is of no use without its key → give mqtt.key_file as well"},
+		{"a key without a certificate", "mqtt: {key_file: x}", "1:18: mqtt.key_file is of no use without its certificate → give mqtt.cert_file as well"},
+		{"an empty state", "state: ''", "1:8: state is empty → name a folder, or leave the key out"},
+
+		{"an anchor", "state: &a /x\n", "1:8: state is an anchor or an alias; allowed is text → write the value itself"},
+		{"an alias", "log: {level: &a info}\nstate: *a\n", "1:14: log.level is an anchor or an alias; allowed is debug, info, warn, error → write the value itself\n" +
+			"2:8: state is an anchor or an alias; allowed is text → write the value itself"},
+		{"a merge", "log: &l {level: info}\nmqtt:\n  <<: *l\n", "1:6: log is an anchor or an alias; allowed is keys with values, one a line below it → write the value itself\n" +
+			"3:3: mqtt: a key must be a plain name"},
+		{"a tag", "device: !!str 5\n", "1:9: device is a tag; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64 → write the value itself"},
+		{"two documents", "device: a\n---\ndevice: b\n", "3:1: a second document begins here → keep one, and remove the line ---"},
+
+		{"a tab", "log:\n\tlevel: info\n", "2:1: not YAML: found character '\t' that cannot start any token → indent with spaces, not with tabs"},
+		{"an open bracket", "cameras: {a: {\n", "1:14: not YAML: could not find flow mapping end token '}'"},
+		{"bytes that aren't UTF-8", "device: a\nlog: {level: caf\xe9}\n", "2:17: byte 0xe9 is not UTF-8 → save the file as UTF-8"},
+		{"UTF-16", "\xff\xfed\x00", "1:1: byte 0xff is not UTF-8 → save the file as UTF-8"},
+		{"a control character", "device: a\x00b\n", "1:10: control character 0x00 → remove it"},
+		{"brackets without end", strings.Repeat("[", 60_000), "1:51: brackets within brackets, more than 50 deep"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := parse("x.yaml", []byte(tt.text), door)
+			var ps Problems
+			if !errors.As(err, &ps) {
+				t.Fatalf("no problems but %v, %+v", err, c)
+			}
+			var got []string
+			for _, p := range ps {
+				line := strings.TrimPrefix(p.Error(), "x.yaml:")
+				if p.Hint != "" {
+					line += " → " + p.Hint
+				}
+				got = append(got, line)
+			}
+			if s := strings.Join(got, "\n"); s != tt.want {
+				t.Errorf("got\n%s\nwant\n%s", s, tt.want)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("a secret is in the error: %v", err)
+			}
+			if !reflect.DeepEqual(c, Config{}) {
+				t.Errorf("a bad file gives a configuration: %+v", c)
+			}
+		})
+	}
+}
+
+func TestMoreProblemsThanAnybodyReadsAreCounted(t *testing.T) {
+	var text strings.Builder
+	for i := range 100 {
+		text.WriteString("x" + strings.Repeat("y", i) + ": 1\n")
+	}
+	_, err := parse("x.yaml", []byte(text.String()), door)
+	var ps Problems
+	if !errors.As(err, &ps) || len(ps) != maxProblems+1 {
+		t.Fatalf("%d problems", len(ps))
+	}
+	if got := ps[maxProblems].Error(); got != "x.yaml: and 75 more" {
+		t.Errorf("the last is %q", got)
+	}
+}
+
+func TestFilesThatCanBeRead(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	usual := file("usual.yaml", "device: usual\n")
+	given := file("given.yaml", "device: given\n")
+	for _, tt := range []struct{ name, path, usual, device string }{
+		{"the one that is named", given, usual, "given"},
+		{"the usual one", "", usual, "usual"},
+		{"none at all", "", filepath.Join(dir, "absent.yaml"), "door-7"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := load(tt.path, tt.usual, door)
+			if err != nil || c.Device != tt.device {
+				t.Errorf("%+v, %v", c, err)
+			}
+		})
+	}
+}
+
+func TestFilesThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	absent := filepath.Join(dir, "absent.yaml")
+	large := filepath.Join(dir, "large.yaml")
+	if err := os.WriteFile(large, make([]byte, MaxFile+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused := filepath.Join(dir, "refused.yaml")
+	if err := os.WriteFile(refused, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, path, message string
+		is                  error
+		hint                bool
+	}{
+		{"absent though named", absent, "config: stat " + absent + ": no such file or directory", fs.ErrNotExist, true},
+		{"a folder", dir, "config: read " + dir + ": a folder, not a file", nil, false},
+		{"a device", os.DevNull, "config: read /dev/null: not a regular file", nil, false},
+		{"too large", large, "config: read " + large + ": more than 65536 bytes; is this the right file?", nil, false},
+		{"refused", refused, "config: open " + refused + ": permission denied", fs.ErrPermission, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.is == fs.ErrPermission && os.Geteuid() == 0 {
+				t.Skip("root may read everything")
+			}
+			_, err := load(tt.path, absent, door)
+			if err == nil || err.Error() != tt.message {
+				t.Fatalf("got  %v\nwant %s", err, tt.message)
+			}
+			if tt.is != nil && !errors.Is(err, tt.is) {
+				t.Errorf("it doesn't wrap %v", tt.is)
+			}
+			var h interface{ Hint() string }
+			if got := errors.As(err, &h) && h.Hint() != ""; got != tt.hint {
+				t.Errorf("hint: %v", got)
+			}
+		})
+	}
+}
+
+func TestDefaultsFollowTheMachine(t *testing.T) {
+	for _, tt := range []struct{ host, want string }{
+		{"door-7", "door-7"},
+		{"door-7.example.org", "door-7.example.org"},
+		{"böse/+#", "b-se---"},
+		{"", "livenessd"},
+		{"-_.", "livenessd"},
+		{strings.Repeat("a", 100), strings.Repeat("a", 64)},
+	} {
+		if got := topicName(tt.host); got != tt.want {
+			t.Errorf("host %q is device %q, not %q", tt.host, got, tt.want)
+		}
+	}
+	for _, tt := range []struct {
+		given string
+		uid   int
+		home  string
+		want  string
+	}{
+		{"", 0, "/root", "/var/lib/livenessd"},
+		{"", 1000, "/home/a", "/home/a/.local/state/livenessd"},
+		{"", 1000, "", "/var/lib/livenessd"},
+		{"/var/lib/private/x:/var/lib/y", 1000, "/home/a", "/var/lib/private/x"},
+		{"relative", 0, "", "/var/lib/livenessd"},
+	} {
+		if got := stateDirectory(tt.given, tt.uid, tt.home); got != tt.want {
+			t.Errorf("state for %+v is %s", tt, got)
+		}
+	}
+	// Whatever this machine is like, its defaults are a valid configuration.
+	c := Default()
+	again, err := parse("effective", c.YAML(), door)
+	if err != nil || !reflect.DeepEqual(c, again) {
+		t.Errorf("%v\n%+v\n%+v", err, c, again)
+	}
+}
+
+func TestLevelsAreThoseOfTheLogPackage(t *testing.T) {
+	for level, want := range map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError} {
+		if got := (Log{Level: level}).SlogLevel(); got != want {
+			t.Errorf("%s is %v", level, got)
+		}
+	}
+}
+
+func TestThePreferenceIsTheFirst(t *testing.T) {
+	if got := (Preference{"a", "b"}).First(); got != "a" {
+		t.Error(got)
+	}
+	if got := Preference(nil).First(); got != "" {
+		t.Error(got)
+	}
+}
+
+// leaves lists the pointers to a struct's values.
+func leaves(v reflect.Value, name string, out map[any]string) {
+	if v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[Size]() {
+		for i := range v.NumField() {
+			leaves(v.Field(i), name+"."+v.Type().Field(i).Name, out)
+		}
+		return
+	}
+	out[v.Addr().Interface()] = name
+}
+
+// targets lists where the keys' values go, by way of a file that has them all.
+func targets(t *testing.T, r *reader, text string, fields []field) {
+	t.Helper()
+	if body := r.document([]byte(text)); body != nil {
+		r.mapping(body, "", fields)
+	}
+	if len(r.problems) > 0 {
+		t.Fatal(r.sorted())
+	}
+}
+
+func TestTheExampleHasEveryKeyWithItsDefault(t *testing.T) {
+	text, err := os.ReadFile("example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := parse("example.yaml", text, door)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := door.config(); !reflect.DeepEqual(c, want) {
+		t.Errorf("the example gives\n%+v\nnot the defaults\n%+v", c, want)
+	}
+
+	check := func(what any, seen map[any]position) {
+		want := map[any]string{}
+		leaves(reflect.ValueOf(what).Elem(), reflect.TypeOf(what).Elem().Name(), want)
+		for p, name := range want {
+			if _, ok := seen[p]; !ok {
+				t.Errorf("%s is not in the example", name)
+			}
+			delete(seen, p)
+		}
+		for p := range seen {
+			t.Errorf("the example sets a %T that isn't in %T", p, what)
+		}
+	}
+	r := &reader{at: map[any]position{}}
+	cfg := door.base()
+	targets(t, r, string(text), cfg.fields())
+	for p := range r.at { // those of the example's camera are looked at below
+		if v := reflect.ValueOf(p); v.Kind() == reflect.Pointer && !within(&cfg, v.Pointer()) {
+			delete(r.at, p)
+		}
+	}
+	check(&cfg, r.at)
+
+	lines := strings.Split(string(text), "\n")
+	begin, end := -1, -1
+	for i, l := range lines {
+		switch {
+		case l == "  camera:":
+			begin = i + 1
+		case begin > 0 && end < 0 && l == "":
+			end = i
+		}
+	}
+	if begin < 0 || end < 0 {
+		t.Fatal("no camera in the example")
+	}
+	cam, camReader := Camera{}, &reader{at: map[any]position{}}
+	targets(t, camReader, strings.Join(lines[begin:end], "\n"), cam.fields())
+	check(&cam, camReader.at)
+
+	// Each line with a value says something to people: a comment on it or above it, or a name that needs none.
+	for _, key := range []string{"device", "path", "live_at", "window", "min_face", "queue", "state"} {
+		if !strings.Contains(string(text), key+":") {
+			t.Errorf("no %s", key)
+		}
+	}
+}
+
+// within tells whether an address lies in a configuration.
+func within(c *Config, p uintptr) bool {
+	v := reflect.ValueOf(c)
+	return p >= v.Pointer() && p < v.Pointer()+v.Type().Elem().Size()
+}
+
+func TestEditsCountInsertionsDeletionsChangesAndSwaps(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want int
+	}{
+		{"url", "url", 0}, {"ulr", "url", 1}, {"camras", "cameras", 1}, {"fps", "gps", 1}, {"", "ab", 2}, {"ab", "", 2}, {"x", "timeout", 3},
+	} {
+		if got := edits(tt.a, tt.b, 3); got != tt.want {
+			t.Errorf("%q to %q: %d, not %d", tt.a, tt.b, got, tt.want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	example, err := os.ReadFile("example.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(example)
+	for _, s := range []string{"", "\ufeff# x\r\n", "a: &a [*a, *a]\n", "cameras: {front: {path: replay:x, size: 1x1}}\n", "mqtt:\n\turl: x\n",
+		"decision: {live_at: .nan, window: 1e9s}\n", "? {a: b}\n: c\n", "<<: {device: x}\n", "--- a\n--- b\n", "device: !!binary aGk=\n", "log: |\n  x\n",
+		"models: {runtime: \"\\u00e9\\ud83d\\x00\"}", "cameras:\n  \"a\": &x\n  b: *x\n", "{", "[[[[", "%YAML 1.2\n---\n", "state: 'a\n\n b'\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 4096 { // longer ones only show how slow the YAML parser is
+			return
+		}
+		c, err := parse("x.yaml", data, door)
+		if err != nil {
+			var ps Problems
+			if !errors.As(err, &ps) || len(ps) == 0 {
+				t.Fatalf("not a list of problems: %v", err)
+			}
+			for _, p := range ps {
+				if p.Message == "" || p.Line < 0 {
+					t.Fatalf("an empty problem: %+v", p)
+				}
+			}
+			return
+		}
+		again, err := parse("effective", c.YAML(), machine{"other", "/other"})
+		if err != nil {
+			t.Fatalf("what is in effect can't be read: %v\n%s", err, c.YAML())
+		}
+		if !reflect.DeepEqual(c, again) {
+			t.Fatalf("what is in effect gives\n%+v\nnot\n%+v", again, c)
+		}
+		d := c.Decision
+		if d.LiveAt < 0 || d.LiveAt >= 1 || d.SpoofAt < 0 || d.LiveAt != 0 && d.SpoofAt >= d.LiveAt || d.MinFrames < 5 || !(d.MinFace > 0) || c.Inference.Threads < 1 ||
+			len(c.Cameras) == 0 || c.MQTT.Queue < 1 || !validName(c.Device) {
+			t.Fatalf("out of bounds: %+v", c)
+		}
+		for name, cam := range c.Cameras {
+			if !validName(name) || cam.Size.Width < 16 || cam.Size.Height < 16 || !(cam.FPS > 0) {
+				t.Fatalf("camera %q: %+v", name, cam)
+			}
+		}
+	})
+}
