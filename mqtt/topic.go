@@ -1,0 +1,95 @@
+package mqtt
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// DefaultPrefix is what topics begin with where nothing else is configured.
+const DefaultPrefix = "livenessd"
+
+// What the availability topic says.
+const (
+	Online  = "online"
+	Offline = "offline"
+)
+
+const (
+	maxName   = 128
+	maxPrefix = 256
+)
+
+// Topics knows the topics of one device.
+type Topics struct {
+	root string
+}
+
+// NewTopics returns the topics of a device below a prefix.
+func NewTopics(prefix, device string) (Topics, error) {
+	if err := CheckPrefix(prefix); err != nil {
+		return Topics{}, err
+	}
+	if err := CheckName("device", device); err != nil {
+		return Topics{}, err
+	}
+	return Topics{root: prefix + "/" + device}, nil
+}
+
+func (t Topics) Availability() string             { return t.root + "/availability" }
+func (t Topics) Info() string                     { return t.root + "/info" }
+func (t Topics) CameraState(camera string) string { return t.root + "/camera/" + camera + "/state" }
+func (t Topics) Verdict(camera string) string     { return t.root + "/camera/" + camera + "/verdict" }
+func (t Topics) Attack(camera string) string      { return t.root + "/camera/" + camera + "/attack" }
+
+// CheckName tells whether the name of a device or camera can be a level of a topic. what is the word for it in the error.
+func CheckName(what, name string) error {
+	err := checkLevel(name)
+	if err == nil && len(name) > maxName {
+		err = fmt.Errorf("longer than %d bytes", maxName)
+	}
+	if err != nil {
+		return &Error{Op: fmt.Sprintf("%s name %.*q", what, maxName, name), Err: err,
+			hint: "choose a name of letters, digits, - and _, such as front or door-7"}
+	}
+	return nil
+}
+
+// CheckPrefix tells whether topics can begin with a prefix. Unlike a name it may have several levels.
+func CheckPrefix(prefix string) error {
+	err := error(nil)
+	switch {
+	case len(prefix) > maxPrefix:
+		err = fmt.Errorf("longer than %d bytes", maxPrefix)
+	case strings.HasPrefix(prefix, "$"):
+		err = errors.New("topics that begin with $ belong to the broker")
+	}
+	for level := range strings.SplitSeq(prefix, "/") {
+		if err == nil {
+			err = checkLevel(level)
+		}
+	}
+	if err != nil {
+		return &Error{Op: fmt.Sprintf("prefix %.*q", maxPrefix, prefix), Err: err,
+			hint: "choose names of letters, digits, - and _ with / between them, such as livenessd or site/hall"}
+	}
+	return nil
+}
+
+func checkLevel(s string) error {
+	switch {
+	case s == "":
+		return errors.New("empty")
+	case !utf8.ValidString(s):
+		return errors.New("not UTF-8")
+	case strings.ContainsAny(s, "+#"):
+		return errors.New("has + or #, which are wildcards in MQTT")
+	case strings.Contains(s, "/"):
+		return errors.New("has a /, which separates the levels of a topic")
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return errors.New("has a control character")
+	}
+	return nil
+}
