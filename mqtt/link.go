@@ -1,0 +1,149 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+const (
+	keepAlive = 30 * time.Second
+	// farewell is how long paho may take to stop. It waits for nobody but its own goroutines by then.
+	farewell = time.Second
+)
+
+// link is one connection to a broker, from CONNECT to its end. Each has a paho client of its own, because nothing that one
+// connection left undone may count as done in the next.
+type link struct {
+	client  paho.Client
+	wire    *wire
+	timeout time.Duration
+}
+
+// linkOptions is what a link needs.
+type linkOptions struct {
+	endpoint    endpoint
+	credentials credentials
+	clientID    string
+	will        string // topic on which the broker says offline for us; "" for none
+	ordered     bool   // callbacks run one after the other, on the goroutine that reads
+	timeout     time.Duration
+	limit       int // longest packet that the broker may send
+}
+
+// connect returns when the broker has accepted the connection. The link must be ended.
+func connect(ctx context.Context, o linkOptions) (*link, error) {
+	password, err := o.credentials.password()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errSilent)
+	defer cancel()
+	conn, err := dial(ctx, o.endpoint, o.credentials)
+	if err != nil {
+		if c := context.Cause(ctx); c != nil {
+			err = c
+		}
+		return nil, explain("connect to", o.endpoint, err)
+	}
+	l := &link{wire: newWire(conn, o.timeout, o.limit), timeout: o.timeout}
+	// paho's Connect can't be cancelled, but it fails when the connection under it closes.
+	stop := context.AfterFunc(ctx, func() { l.wire.end(context.Cause(ctx)) })
+	defer stop()
+
+	p := paho.NewClientOptions()
+	p.Servers = []*url.URL{{Scheme: "tcp", Host: o.endpoint.address()}} // paho wants one; the connection is there already
+	p.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return l.wire, nil })
+	p.SetClientID(o.clientID).SetUsername(o.credentials.username).SetPassword(password)
+	p.SetProtocolVersion(4).SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(o.ordered)
+	p.SetKeepAlive(keepAlive).SetPingTimeout(o.timeout).SetConnectTimeout(o.timeout).SetWriteTimeout(o.timeout)
+	if o.will != "" {
+		p.SetBinaryWill(o.will, []byte(Offline), 1, true)
+	}
+	l.client = paho.NewClient(p)
+	t := l.client.Connect()
+	<-t.Done() // within the time-out, as its connection closes then
+	err = l.result(t)
+	if err == nil {
+		select {
+		case <-l.wire.closed: // paho may not have noticed yet
+			err = l.wire.cause()
+		default:
+		}
+	}
+	if err != nil {
+		l.end()
+		return nil, explain("connect to", o.endpoint, err)
+	}
+	return l, nil
+}
+
+// end closes the connection without saying goodbye, so that the broker publishes the will. It may be called twice.
+func (l *link) end() {
+	_ = l.wire.Close()
+	l.client.Disconnect(uint(farewell.Milliseconds()))
+}
+
+// disconnect says goodbye: the will is not published.
+func (l *link) disconnect() {
+	l.client.Disconnect(uint(farewell.Milliseconds()))
+	_ = l.wire.Close()
+}
+
+// await waits until the broker has answered, or there is no hope that it will.
+func (l *link) await(ctx context.Context, t paho.Token) error {
+	timer := time.NewTimer(l.timeout)
+	defer timer.Stop()
+	select {
+	case <-t.Done():
+		return l.result(t)
+	case <-l.wire.closed:
+		return l.wire.cause()
+	case <-timer.C:
+		return errSilent
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// result is what a token that is done says. paho completes those of a lost connection with errors of its own; what the wire
+// saw says more, except where the broker's answer was a refusal.
+func (l *link) result(t paho.Token) error {
+	err := t.Error()
+	if err == nil || refusal(err) {
+		return err
+	}
+	select {
+	case <-l.wire.closed:
+		return l.wire.cause()
+	default:
+		return err
+	}
+}
+
+func refusal(err error) bool {
+	return errors.Is(err, packets.ErrorRefusedBadProtocolVersion) || errors.Is(err, packets.ErrorRefusedIDRejected) ||
+		errors.Is(err, packets.ErrorRefusedServerUnavailable) || errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword) ||
+		errors.Is(err, packets.ErrorRefusedNotAuthorised)
+}
+
+// subscribe returns when the broker has granted a subscription. paho's token has no error for one that was denied.
+func (l *link) subscribe(ctx context.Context, filter string, handle paho.MessageHandler) error {
+	t := l.client.Subscribe(filter, 1, handle)
+	if err := l.await(ctx, t); err != nil {
+		return err
+	}
+	s, ok := t.(*paho.SubscribeToken)
+	if !ok {
+		return errDenied
+	}
+	if qos, ok := s.Result()[filter]; !ok || qos > 2 {
+		return errDenied
+	}
+	return nil
+}
