@@ -1,0 +1,619 @@
+package mqtt
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+)
+
+const (
+	defaultQueue   = 1000
+	defaultTimeout = 10 * time.Second
+
+	// firstPause and longestPause bound the ceiling below which the pause before the next connection is drawn.
+	firstPause   = 500 * time.Millisecond
+	longestPause = time.Minute
+	// settled is how long a connection must hold before the next pause is a short one again. Two clients with one client id
+	// throw each other out at once.
+	settled = 10 * time.Second
+
+	// inFlight bounds what is published but not acknowledged. It is enough for a slow link, and little to send again.
+	inFlight = 16
+	// maxPacket bounds what the broker may send to a device: its own availability.
+	maxPacket = 64 << 10
+	// assertPause keeps somebody who publishes offline over and over from making us answer as often.
+	assertPause = time.Second
+)
+
+// Options of a Client.
+type Options struct {
+	URL    string // mqtt://HOST[:PORT] or mqtts://HOST[:PORT]
+	Prefix string // of all topics; "" is DefaultPrefix
+	Device string // a level of all topics, and in the client id
+
+	Username     string
+	PasswordFile string // read at each connection; refused while everybody may read it
+	CAFile       string // PEM; "" trusts the system's authorities
+	CertFile     string // with KeyFile: the client's certificate
+	KeyFile      string
+
+	QueueLimit int         // verdicts that may wait; 0 is 1000
+	Info       func() Info // asked at each connection; nil publishes none
+	Log        *slog.Logger
+
+	Timeout time.Duration                        // for a connection and for each acknowledgement; 0 is 10 s
+	Now     func() time.Time                     // nil is time.Now
+	Pause   func(context.Context, time.Duration) // waits between connections, less if the context ends; nil does
+}
+
+// Check tells what New would refuse.
+func (o Options) Check() error {
+	_, err := o.prepare()
+	return err
+}
+
+// prepare fills in what was left out, and makes what the options describe.
+func (o *Options) prepare() (c *Client, err error) {
+	if o.Prefix == "" {
+		o.Prefix = DefaultPrefix
+	}
+	if o.QueueLimit == 0 {
+		o.QueueLimit = defaultQueue
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Pause == nil {
+		o.Pause = pause
+	}
+	if o.QueueLimit < 1 || o.Timeout < 0 {
+		return nil, &Error{Op: fmt.Sprintf("queue for %d verdicts, time-out %v", o.QueueLimit, o.Timeout), Err: errors.New("at least 1, and not negative"),
+			hint: "leave both out for 1000 verdicts and 10s"}
+	}
+	c = &Client{o: *o, wake: make(chan struct{}, 1), done: make(chan struct{}), states: map[string]*state{}, queue: queue{limit: o.QueueLimit}}
+	c.closing, c.beginClosing = context.WithCancel(context.Background())
+	if c.topics, err = NewTopics(o.Prefix, o.Device); err != nil {
+		return nil, err
+	}
+	e, err := parseURL(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	cred := credentials{username: o.Username, passwordFile: o.PasswordFile, caFile: o.CAFile, certFile: o.CertFile, keyFile: o.KeyFile}
+	if err := cred.check(e); err != nil {
+		return nil, err
+	}
+	// The id is always the same, so that a broker that still holds the last connection ends it, and its will, first.
+	c.link = linkOptions{endpoint: e, credentials: cred, clientID: "livenessd-" + o.Device, will: c.topics.Availability(),
+		timeout: o.Timeout, limit: maxPacket}
+	return c, nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// backoff draws the pause before another attempt from all of 0…ceiling, so that a thousand kiosks don't come back to a
+// broker at once. random is in [0, 1).
+func backoff(attempt int, random float64) time.Duration {
+	ceiling := longestPause
+	if attempt < 7 { // beyond, it is longestPause anyway
+		ceiling = min(ceiling, firstPause<<attempt)
+	}
+	return time.Duration(random * float64(ceiling))
+}
+
+// Client publishes for one device. Its methods are safe for concurrent use, and none but Close waits for anything.
+type Client struct {
+	o      Options
+	topics Topics
+	link   linkOptions
+
+	wake         chan struct{} // something is there to be published
+	closing      context.Context
+	beginClosing context.CancelFunc
+	cancel       context.CancelFunc
+	done         chan struct{} // closed when run has returned
+
+	mu     sync.Mutex
+	queue  queue
+	states map[string]*state // by camera
+	status Status
+	full   uint64 // how many were dropped since the queue was last not full
+	refuse string // the last refusal that was logged
+
+	denied sync.Once // the log hears it once that availability can't be read
+}
+
+// state is a camera's newest state.
+type state struct {
+	payload   []byte
+	published bool // over the present connection
+}
+
+// Status is what a client has done so far.
+type Status struct {
+	Connected    bool   // and all that is retained was published
+	Connections  uint64 // how often it was connected
+	Queued       int    // verdicts that the broker hasn't acknowledged
+	Published    uint64 // verdicts that it has
+	Dropped      uint64 // verdicts lost to a full queue, or handed over after Close
+	DroppedSpoof uint64 // of these, those that said spoof
+	Refused      uint64 // verdicts and states that contradicted themselves
+	Err          error  // why it isn't connected; it may have a Hint
+}
+
+// New checks the options and starts to connect. The client must be closed.
+func New(o Options) (*Client, error) {
+	c, err := o.prepare()
+	if err != nil {
+		return nil, err
+	}
+	if e := c.link.endpoint; o.PasswordFile != "" && !e.tls && !e.loopback() {
+		c.o.Log.Warn("the broker's password crosses the network in the clear", "broker", e.String(), "hint", "use a broker with TLS, and mqtts:// in its url")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c.cancel = cancel
+	go c.run(ctx)
+	return c, nil
+}
+
+// Status tells how the client is doing.
+func (c *Client) Status() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.status
+	s.Queued = len(c.queue.items)
+	return s
+}
+
+// PublishVerdict queues a verdict. One that doesn't pass Check, or is of another device, is refused.
+func (c *Client) PublishVerdict(v Verdict) {
+	err := v.Check()
+	if err == nil && v.Device != c.o.Device {
+		err = fmt.Errorf("mqtt: verdict of device %.40q in the client of %s", v.Device, c.o.Device)
+	}
+	if err != nil {
+		c.refused(err)
+		return
+	}
+	v = v.clone()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing.Err() != nil {
+		c.drop(v.Verdict)
+		return
+	}
+	if lost := c.queue.push(&item{verdict: v, queued: c.o.Now()}); lost != nil {
+		if c.full == 0 {
+			c.o.Log.Warn("the queue of verdicts is full: the oldest are dropped, spoofs last", "limit", c.queue.limit, "dropping", lost.verdict.Verdict,
+				"hint", "the broker has been away for long: see the connection")
+		}
+		c.full++
+		c.drop(lost.verdict.Verdict)
+	}
+	c.rouse()
+}
+
+func (c *Client) drop(k VerdictKind) {
+	c.status.Dropped++
+	if k == Spoof {
+		c.status.DroppedSpoof++
+	}
+}
+
+// SetCameraState publishes, retained, what a camera does, now and on each new connection.
+func (c *Client) SetCameraState(camera string, s CameraState) {
+	err := CheckName("camera", camera)
+	if err == nil {
+		err = s.Check()
+	}
+	payload, jsonErr := json.Marshal(s)
+	if err = errors.Join(err, jsonErr); err != nil {
+		c.refused(err)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.states[camera] = &state{payload: payload}
+	c.rouse()
+}
+
+// refused counts what wasn't published because it contradicts itself: a fault of ours. Each kind is logged once.
+func (c *Client) refused(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Refused++
+	if text := err.Error(); text != c.refuse {
+		c.refuse = text
+		c.o.Log.Error("refused to publish", "error", err)
+	}
+}
+
+func (c *Client) rouse() {
+	select {
+	case c.wake <- struct{}{}:
+	default: // it was woken already
+	}
+}
+
+// Close delivers what is queued, as long as ctx lasts, says offline and disconnects. Its error tells how many verdicts are
+// left: they are lost. If ctx ends first, the connection is cut, and the broker publishes the will.
+func (c *Client) Close(ctx context.Context) error {
+	c.mu.Lock()
+	c.beginClosing() // under the lock, so that nothing is queued after it
+	c.mu.Unlock()
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		c.cancel()
+		<-c.done
+	}
+	c.cancel()
+	if n := c.Status().Queued; n > 0 {
+		return &Error{Op: "close", Err: fmt.Errorf("%d verdicts were not delivered", n), hint: hintFor(c.link.endpoint, c.Status().Err)}
+	}
+	return nil
+}
+
+// run keeps a connection until the client is closed.
+func (c *Client) run(ctx context.Context) {
+	defer close(c.done)
+	for attempt, failures := 0, 0; ; attempt++ {
+		if c.finished() {
+			return
+		}
+		began := time.Now()
+		connected, err := c.serve(ctx)
+		if err == nil || ctx.Err() != nil {
+			c.mu.Lock()
+			c.status.Connected = false
+			c.mu.Unlock()
+			return
+		}
+		if connected {
+			failures = 0
+			if time.Since(began) > settled {
+				attempt = 0
+			}
+		}
+		failures++
+		c.lost(err, connected, failures)
+		if c.closing.Err() != nil {
+			attempt = 0 // there is little time
+		}
+		c.rest(ctx, backoff(attempt, rand.Float64()))
+	}
+}
+
+// finished tells whether nothing is left to do: a queue is still worth a try while closing, a state isn't.
+func (c *Client) finished() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing.Err() != nil && len(c.queue.items) == 0
+}
+
+// rest waits before the next attempt. A Close in the middle of it makes the attempt come at once.
+func (c *Client) rest(ctx context.Context, d time.Duration) {
+	if c.closing.Err() == nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(c.closing, cancel)()
+	}
+	c.o.Pause(ctx, d)
+}
+
+// lost notes why there is no connection. The log hears it when it is news.
+func (c *Client) lost(err error, connected bool, failures int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	news := connected || c.status.Err == nil || c.status.Err.Error() != err.Error()
+	c.status.Connected = false
+	c.status.Err = err
+	for _, s := range c.states {
+		s.published = false
+	}
+	c.queue.land()
+	if !news {
+		return
+	}
+	what := "no connection to the broker"
+	if connected {
+		what = "lost the connection to the broker"
+	}
+	args := []any{"error", err, "queued", len(c.queue.items), "attempts", failures}
+	if h := hint(err); h != "" {
+		args = append(args, "hint", h)
+	}
+	c.o.Log.Warn(what, args...)
+}
+
+// serve makes one connection and works on it until it is lost, or until all is delivered and the client is closing: then
+// the error is nil. connected tells whether it came to work at all.
+func (c *Client) serve(ctx context.Context) (connected bool, err error) {
+	l, err := connect(ctx, c.link)
+	if err != nil {
+		return false, err
+	}
+	defer l.end()
+	// Publish blocks on a connection that takes nothing; cut it when there is no more time.
+	defer context.AfterFunc(ctx, l.end)()
+	s := &session{c: c, link: l, ctx: ctx, offline: make(chan struct{}, 1)}
+	if err := s.birth(); err != nil {
+		return false, explain("announce the device at", c.link.endpoint, err)
+	}
+	c.mu.Lock()
+	c.status.Connected, c.status.Err = true, nil
+	c.status.Connections++
+	queued := len(c.queue.items)
+	c.mu.Unlock()
+	c.o.Log.Info("connected to the broker", "broker", c.link.endpoint.String(), "queued", queued)
+	if err := s.work(); err != nil {
+		e := explain("stay connected to", c.link.endpoint, err)
+		if errors.Is(err, errClosed) {
+			e.hint = "see the broker's log: another client may have the id " + c.link.clientID +
+				" (is there a second device of this name?), or an access list may forbid to publish below " + c.topics.root
+		}
+		return true, e
+	}
+	return true, nil
+}
+
+// session is the work on one connection. One goroutine does it.
+type session struct {
+	c       *Client
+	link    *link
+	ctx     context.Context
+	offline chan struct{}    // somebody said offline for us
+	held    <-chan time.Time // when we may contradict again; nil if at once
+	waiting []flight
+
+	contradicted bool // the log has heard of it
+}
+
+// flight is a message that the broker hasn't acknowledged yet.
+type flight struct {
+	token    paho.Token
+	deadline time.Time
+	done     func() // nil if nobody asks
+}
+
+// birth says that the device is there and what it is, and listens to what others say of it: the will of an older
+// connection may come later than the new one's online, and would stay for ever.
+func (s *session) birth() error {
+	t := s.c.topics
+	if err := s.say(t.Availability(), []byte(Online)); err != nil {
+		return err
+	}
+	if s.c.o.Info != nil {
+		i := s.c.o.Info()
+		if i.Models == nil {
+			i.Models = []ModelInfo{}
+		}
+		if i.Cameras == nil {
+			i.Cameras = []string{} // an empty list in JSON; nil would be null
+		}
+		info, err := json.Marshal(i)
+		if err != nil {
+			return err
+		}
+		if err := s.say(t.Info(), info); err != nil {
+			return err
+		}
+	}
+	err := s.link.subscribe(s.ctx, t.Availability(), func(_ paho.Client, m paho.Message) {
+		if string(m.Payload()) == Offline {
+			select {
+			case s.offline <- struct{}{}:
+			default:
+			}
+		}
+	})
+	if errors.Is(err, errDenied) {
+		s.c.denied.Do(func() {
+			s.c.o.Log.Warn("the broker doesn't let the device read its own availability: a stale offline could stay", "topic", t.Availability(),
+				"hint", hintFor(s.c.link.endpoint, err))
+		})
+		return nil
+	}
+	return err
+}
+
+// say publishes, retained, and waits for the acknowledgement.
+func (s *session) say(topic string, payload []byte) error {
+	t, err := s.publish(topic, payload, true)
+	if err != nil {
+		return err
+	}
+	return s.link.await(s.ctx, t)
+}
+
+// publish gives a message to paho, which takes it for done, or for later, when there is no connection.
+func (s *session) publish(topic string, payload []byte, retained bool) (paho.Token, error) {
+	if !s.link.client.IsConnectionOpen() {
+		return nil, errClosed
+	}
+	return s.link.client.Publish(topic, 1, retained, payload), nil
+}
+
+// work publishes whatever comes until the connection is lost or the client is closed and has nothing left.
+func (s *session) work() error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		for len(s.waiting) < s.window() {
+			more, err := s.one()
+			if err != nil {
+				return err
+			}
+			if !more {
+				break
+			}
+		}
+		var head <-chan struct{}
+		var overdue <-chan time.Time
+		closing := s.c.closing.Done()
+		if len(s.waiting) > 0 {
+			head = s.waiting[0].token.Done()
+			timer.Reset(time.Until(s.waiting[0].deadline))
+			overdue = timer.C
+			closing = nil // it is looked at when all is acknowledged
+		} else if s.c.closing.Err() != nil {
+			return s.goodbye()
+		}
+		offline := s.offline
+		if s.held != nil {
+			offline = nil
+		}
+		select {
+		case <-head:
+			f := s.waiting[0]
+			if err := s.link.result(f.token); err != nil {
+				return err
+			}
+			s.waiting = slices.Delete(s.waiting, 0, 1)
+			if f.done != nil {
+				f.done()
+			}
+		case <-offline:
+			if err := s.contradict(); err != nil {
+				return err
+			}
+		case <-s.held:
+			s.held = nil
+		case <-s.c.wake:
+		case <-closing:
+		case <-overdue:
+			return errSilent
+		case <-s.link.wire.closed:
+			return s.link.wire.cause()
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		}
+	}
+}
+
+// window is how many messages may fly. It leaves room in a small queue, where what flies isn't dropped.
+func (s *session) window() int { return max(1, min(inFlight, s.c.o.QueueLimit/2)) }
+
+// one publishes the next state or verdict, if there is one.
+func (s *session) one() (bool, error) {
+	if topic, payload := s.c.nextState(); payload != nil {
+		return true, s.fly(topic, payload, true, nil)
+	}
+	i, payload := s.c.nextVerdict()
+	if i == nil {
+		return false, nil
+	}
+	t := s.c.topics
+	done := func() { s.c.delivered(i) }
+	if i.verdict.Code == nil || *i.verdict.Code != CodePADAttack {
+		return true, s.fly(t.Verdict(i.verdict.Camera), payload, false, done)
+	}
+	if err := s.fly(t.Verdict(i.verdict.Camera), payload, false, nil); err != nil {
+		return false, err
+	}
+	return true, s.fly(t.Attack(i.verdict.Camera), payload, false, done) // both are acknowledged when this one is, as flights end in order
+}
+
+func (s *session) fly(topic string, payload []byte, retained bool, done func()) error {
+	t, err := s.publish(topic, payload, retained)
+	if err != nil {
+		return err
+	}
+	s.waiting = append(s.waiting, flight{token: t, deadline: time.Now().Add(s.link.timeout), done: done})
+	return nil
+}
+
+// contradict says online because somebody said offline.
+func (s *session) contradict() error {
+	level := slog.LevelWarn
+	if s.contradicted {
+		level = slog.LevelDebug
+	}
+	s.contradicted = true
+	s.c.o.Log.Log(s.ctx, level, "the device was called offline while it is connected; it says online again", "topic", s.c.topics.Availability(),
+		"hint", "if this repeats itself, another program publishes the availability of this device")
+	s.held = time.After(assertPause)
+	return s.fly(s.c.topics.Availability(), []byte(Online), true, nil)
+}
+
+// goodbye ends the session cleanly. Whether the broker heard it doesn't matter: if not, it publishes the will.
+func (s *session) goodbye() error {
+	if err := s.say(s.c.topics.Availability(), []byte(Offline)); err != nil {
+		s.c.o.Log.Warn("could not say offline; the broker does it by the will", "error", err)
+		return nil
+	}
+	s.link.disconnect()
+	return nil
+}
+
+// nextState returns a state that this connection hasn't carried yet, in the order of the cameras' names.
+func (c *Client) nextState() (topic string, payload []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := ""
+	for camera, s := range c.states {
+		if !s.published && (payload == nil || camera < first) {
+			first, payload = camera, s.payload
+		}
+	}
+	if payload == nil {
+		return "", nil
+	}
+	c.states[first].published = true
+	return c.topics.CameraState(first), payload
+}
+
+// nextVerdict returns the next verdict to be published, as it is to be published now.
+func (c *Client) nextVerdict() (*item, []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		i := c.queue.next()
+		if i == nil {
+			return nil, nil
+		}
+		v := i.verdict
+		v.Replayed = v.Replayed || i.late(c.o.Now())
+		payload, err := json.Marshal(v)
+		if err == nil {
+			return i, payload
+		}
+		// Check left only a time that can't be written.
+		c.queue.done(i)
+		c.status.Refused++
+		c.o.Log.Error("refused to publish", "error", err)
+	}
+}
+
+func (c *Client) delivered(i *item) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue.done(i)
+	c.status.Published++
+	if c.full > 0 && len(c.queue.items) <= c.queue.limit/2 {
+		c.o.Log.Info("the queue of verdicts has room again", "dropped", c.full)
+		c.full = 0
+	}
+}

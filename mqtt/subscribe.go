@@ -1,0 +1,228 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	randv2 "math/rand/v2"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+)
+
+const (
+	// handover is how many messages may wait for a reader before the connection waits too.
+	handover = 256
+	// maxReceived bounds a packet that a subscriber takes.
+	maxReceived = 1 << 20
+)
+
+// SubscribeOptions of Subscribe.
+type SubscribeOptions struct {
+	URL    string // mqtt://HOST[:PORT] or mqtts://HOST[:PORT]
+	Prefix string // "" is DefaultPrefix
+	Device string // "" is every device
+
+	Username     string
+	PasswordFile string // read at each connection; refused while everybody may read it
+	CAFile       string
+	CertFile     string
+	KeyFile      string
+
+	Log     *slog.Logger
+	Timeout time.Duration                        // for a connection and for the subscription; 0 is 10 s
+	Pause   func(context.Context, time.Duration) // as in Options
+}
+
+// Received is a message that came.
+type Received struct {
+	Topic    string
+	Payload  []byte
+	Retained bool // it is older than the subscription
+}
+
+// Subscribe returns what is published below a device's topics, in the order in which the broker sends it. It returns as soon as the
+// broker has granted the subscription, or with an error when the first attempt fails; from then on a lost connection is made
+// again until ctx ends, which closes the channel.
+//
+// When the reader is slow, 256 messages wait for it, and then the connection does. Lost is what the broker can't hold back then, what
+// a reader that stalls leaves lying when the connection ends, and what is published while there is none; what is retained
+// comes again after each connection. A message of more than 1 MiB ends the connection.
+func Subscribe(ctx context.Context, o SubscribeOptions) (<-chan Received, error) {
+	s, err := newSubscriber(o)
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	go s.run(ctx, l)
+	return s.received, nil
+}
+
+// subscriber hands on what one connection after the other brings. Its run is the only one to send to received.
+type subscriber struct {
+	link     linkOptions
+	filter   string
+	received chan Received
+	log      *slog.Logger
+	pause    func(context.Context, time.Duration)
+}
+
+// source is a connection that brings messages.
+type source struct {
+	*link
+	in    chan Received // the callback waits here, and paho with it
+	ended chan struct{} // closed when nobody listens to in any more
+}
+
+func newSubscriber(o SubscribeOptions) (*subscriber, error) {
+	if o.Prefix == "" {
+		o.Prefix = DefaultPrefix
+	}
+	filter := o.Prefix + "/+/#"
+	if err := CheckPrefix(o.Prefix); err != nil {
+		return nil, err
+	}
+	if o.Device != "" {
+		t, err := NewTopics(o.Prefix, o.Device)
+		if err != nil {
+			return nil, err
+		}
+		filter = t.root + "/#"
+	}
+	e, err := parseURL(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	cred := credentials{username: o.Username, passwordFile: o.PasswordFile, caFile: o.CAFile, certFile: o.CertFile, keyFile: o.KeyFile}
+	if err := cred.check(e); err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Pause == nil {
+		o.Pause = pause
+	}
+	return &subscriber{
+		// Unlike a device, subscribers may be many: each has an id of its own. Order matters to them, and to wait in the callback is what
+		// holds a fast broker back.
+		link: linkOptions{endpoint: e, credentials: cred, clientID: "livenessd-" + rand.Text()[:12], ordered: true, timeout: o.Timeout,
+			limit: maxReceived},
+		filter: filter, received: make(chan Received, handover), log: o.Log, pause: o.Pause,
+	}, nil
+}
+
+// connect returns a connection on which the subscription is granted.
+func (s *subscriber) connect(ctx context.Context) (*source, error) {
+	l, err := connect(ctx, s.link)
+	if err != nil {
+		return nil, err
+	}
+	c := &source{link: l, in: make(chan Received), ended: make(chan struct{})}
+	// What is retained may come before the subscription is granted, and paho reads no further until it is taken.
+	granted := make(chan error, 1)
+	go func() {
+		granted <- l.subscribe(ctx, s.filter, func(_ paho.Client, m paho.Message) {
+			select {
+			case c.in <- Received{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained()}:
+			case <-c.ended:
+			}
+		})
+	}()
+	for {
+		select {
+		case m := <-c.in:
+			s.hand(ctx, m)
+		case err := <-granted:
+			if err == nil {
+				return c, nil
+			}
+			close(c.ended)
+			l.end()
+			return nil, explain("subscribe to "+s.filter+" at", s.link.endpoint, err)
+		}
+	}
+}
+
+func (s *subscriber) hand(ctx context.Context, m Received) {
+	select {
+	case s.received <- m:
+	case <-ctx.Done():
+	}
+}
+
+// pump hands on until the connection is lost or ctx ends, and then what was read before.
+func (s *subscriber) pump(ctx context.Context, c *source) {
+	for {
+		select {
+		case m := <-c.in:
+			s.hand(ctx, m)
+			continue
+		case <-ctx.Done():
+			close(c.ended) // first, as paho waits for the callback
+			c.disconnect()
+			return
+		case <-c.wire.closed:
+		}
+		break
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		c.end()
+	}()
+	for {
+		select {
+		case m := <-c.in:
+			s.hand(ctx, m)
+		case <-stopped:
+			close(c.ended)
+			return
+		}
+	}
+}
+
+// run makes the connection again whenever it is lost.
+func (s *subscriber) run(ctx context.Context, c *source) {
+	defer close(s.received)
+	for attempt := 0; ; {
+		began := time.Now()
+		s.pump(ctx, c)
+		if ctx.Err() != nil {
+			return
+		}
+		s.log.Warn("lost the connection to the broker", "error", explain("stay connected to", s.link.endpoint, c.wire.cause()))
+		if time.Since(began) > settled {
+			attempt = 0
+		}
+		said := ""
+		for c = nil; c == nil; attempt++ {
+			s.pause(ctx, backoff(attempt, randv2.Float64()))
+			if ctx.Err() != nil {
+				return
+			}
+			var err error
+			if c, err = s.connect(ctx); err != nil && err.Error() != said {
+				said = err.Error()
+				s.log.Warn("no connection to the broker", "error", err, "hint", hint(err))
+			}
+		}
+		s.log.Info("subscribed again", "broker", s.link.endpoint.String())
+	}
+}
+
+// hint is the hint of an error, "" where there is none.
+func hint(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
+}
