@@ -131,6 +131,23 @@ type Counters struct {
 	Bad      Bad    `json:"bad"`
 }
 
+// LogValue leaves out the reasons that never were.
+func (c Counters) LogValue() slog.Value {
+	a := []slog.Attr{slog.Uint64("captured", c.Captured), slog.Uint64("dropped", c.Dropped), slog.Uint64("reopened", c.Reopened)}
+	for _, b := range []struct {
+		name string
+		n    uint64
+	}{
+		{"empty", c.Bad.Empty}, {"short", c.Bad.Short}, {"truncated", c.Bad.Truncated}, {"corrupt", c.Bad.Corrupt},
+		{"wrong_size", c.Bad.WrongSize}, {"too_large", c.Bad.TooLarge}, {"unsupported", c.Bad.Unsupported},
+	} {
+		if b.n > 0 {
+			a = append(a, slog.Uint64(b.name, b.n))
+		}
+	}
+	return slog.GroupValue(a...)
+}
+
 // Bad counts frames that couldn't be used, by reason.
 type Bad struct {
 	Empty       uint64 `json:"empty"`

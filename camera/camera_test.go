@@ -413,6 +413,9 @@ func TestChangeOfStateIsToldOnce(t *testing.T) {
 		if len(f.opens) != 4 {
 			t.Errorf("%d tries, want 4", len(f.opens))
 		}
+		if got := log.all(); len(got) == 2 && (!strings.Contains(got[1], "counters.captured=1 ") || strings.Contains(got[1], "counters.short")) {
+			t.Errorf("counters in the log: %q", got[1])
+		}
 		if got := log.all(); len(got) != 2 || !strings.Contains(got[0], "group video") || !strings.Contains(got[1], "state=streaming") {
 			t.Errorf("log %q", got)
 		}

@@ -221,6 +221,7 @@ func (c *Camera) change(err error) {
 	if errors.Is(err, errEnded) {
 		level = slog.LevelInfo
 	}
+	attrs = append(attrs, "counters", was.Counters)
 	c.o.Log.Log(context.Background(), level, "camera "+s.State, attrs...)
 	select { // only this goroutine sends
 	case <-c.changes:
