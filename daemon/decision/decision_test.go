@@ -138,6 +138,8 @@ func TestPresentations(t *testing.T) {
 		{"a face that moves stays itself", []func(*stage){frames(1, judged(here, 3)), frames(1, judged(moved(here, 40, 0, 1), 3)), frames(1, judged(moved(here, 80, 10, 1), 3)),
 			frames(1, judged(moved(here, 80, 10, 1.3), 3)), frames(1, judged(moved(here, 100, 10, 1.6), 3))}, "live 5@0.5"},
 		{"a face elsewhere is another", []func(*stage){frames(4, judged(here, 6)), frames(4, judged(there, 6))}, ""},
+		{"a gate long ago isn't why it timed out", []func(*stage){frames(1, Observation{Faces: []Face{here}, Code: ProcessingErr}), frames(90, judged(here, 0.5))}, "undecided TIMEOUT 21@8.1"},
+		{"a smaller face is another", []func(*stage){frames(4, judged(here, 6)), frames(4, judged(moved(here, 0, 0, 1/1.75), 6))}, ""},
 		{"a face of another size is another", []func(*stage){frames(4, judged(here, 6)), frames(4, judged(moved(here, 0, 0, 1.75), 6))}, ""},
 		{"an attack doesn't live off the face before it", []func(*stage){frames(4, judged(here, 6)), frames(6, judged(there, -3))}, "spoof PAD_ATTACK 5@0.9"},
 		{"nor a person suffer from it", []func(*stage){frames(20, judged(here, -3)), frames(6, judged(there, 3))}, "spoof PAD_ATTACK 5@0.5\nlive 5@2.5"},
@@ -149,7 +151,7 @@ func TestPresentations(t *testing.T) {
 		{"even if somebody judged one of them", []func(*stage){frames(100, Observation{Faces: []Face{here, there}, Judged: true, LogOdds: 6})}, "undecided MANY_FACES 0@8.1"},
 		{"two faces of which now one is larger, now the other", []func(*stage){func(s *stage) {
 			for i := range 100 {
-				s.frame(seen(moved(here, 0, 0, 1+0.1*float64(i%2)), there))
+				s.frame(seen(moved(here, 0, 0, 0.85+0.3*float64(i%2)), there))
 			}
 		}}, "undecided MANY_FACES 0@8.1"},
 		{"a second face empties the evidence", []func(*stage){frames(4, judged(here, 6)), frames(1, seen(here, there)), frames(4, judged(here, 6))}, ""},
@@ -187,6 +189,7 @@ func TestPresentations(t *testing.T) {
 		{"the clock goes back", []func(*stage){frames(4, judged(here, 6)), back(time.Second), frames(5, judged(here, 6))}, ""},
 		{"the clock goes back, and on", []func(*stage){frames(12, judged(here, 0.5)), back(time.Second), frames(6, judged(here, 3))}, "undecided PROCESSING_ERR 12@0.3\nlive 5@0.8"},
 		{"a frame twice is one", []func(*stage){frames(4, judged(here, 6)), back(tick), frames(1, judged(here, 6)), back(tick), frames(1, judged(here, 6))}, ""},
+		{"and breaks nothing", []func(*stage){frames(4, judged(here, 3)), back(tick), frames(2, judged(here, 3))}, "live 5@0.5"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -222,7 +225,7 @@ func TestADecisionSaysWhatItRestsOn(t *testing.T) {
 	s := newStage(t)
 	frames(3, seen(here))(s) // not judged: not part of it
 	o := judged(here, -1)
-	for i, kind := range []string{"print", "replay", "", "replay", ""} {
+	for i, kind := range []string{"", "replay", "", "print", ""} {
 		o.Attack, o.LogOdds, o.Faces = kind, -float64(i), []Face{moved(here, float64(i), 0, 1)}
 		s.frame(o)
 	}
