@@ -221,7 +221,7 @@ func topic(key string, p *string) field {
 }
 
 func brokerURL(key string, p *string) field {
-	const allowed = "mqtt://HOST:PORT, or with mqtts, tcp, ssl, ws, wss"
+	const allowed = "mqtt://HOST or mqtt://HOST:PORT, with mqtts for TLS"
 	return scalar(key, p, allowed, func(n ast.Node) (string, string, bool) {
 		s, hint, ok := textOf(n)
 		if !ok {
@@ -239,7 +239,8 @@ func brokerURL(key string, p *string) field {
 				return "", "a port is 1 to 65535", false
 			}
 		}
-		return s, "", u.Hostname() != "" && slices.Contains([]string{"mqtt", "mqtts", "tcp", "ssl", "ws", "wss"}, u.Scheme)
+		bare := u.Hostname() != "" && (u.Path == "" || u.Path == "/") && u.RawQuery == "" && u.Fragment == ""
+		return s, "", bare && slices.Contains([]string{"mqtt", "mqtts", "tcp", "ssl", "tls"}, u.Scheme)
 	}, quote)
 }
 
