@@ -62,7 +62,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	client, err := mqtt.New(mqtt.Options{
 		URL: o.Config.MQTT.URL, Prefix: o.Config.MQTT.Prefix, Device: o.Config.Device, Username: o.Config.MQTT.Username,
-		PasswordFile: o.Config.MQTT.PasswordFile, QueueLimit: o.Config.MQTT.Queue, Log: o.Log,
+		PasswordFile: o.Config.MQTT.PasswordFile, CAFile: o.Config.MQTT.CAFile, CertFile: o.Config.MQTT.CertFile, KeyFile: o.Config.MQTT.KeyFile,
+		QueueLimit: o.Config.MQTT.Queue, Log: o.Log,
 		Info: func() mqtt.Info { return info(o, e) },
 	})
 	if err != nil {

@@ -114,7 +114,7 @@ func (p *pipeline) emit(d *decision.Decision) {
 	}
 	v := p.verdict(d, p.now())
 	p.publish.PublishVerdict(v)
-	p.log.Info("verdict", "verdict", v.Verdict, "code", d.Code, "score", v.Score, "frames", v.Frames, "seq", v.Seq)
+	p.log.Info("verdict", "verdict", d.Verdict, "code", d.Code, "score", d.Score, "frames", d.Frames, "seq", v.Seq)
 }
 
 func (p *pipeline) verdict(d *decision.Decision, now time.Time) mqtt.Verdict {
@@ -123,7 +123,9 @@ func (p *pipeline) verdict(d *decision.Decision, now time.Time) mqtt.Verdict {
 	v.Seq = p.id.seq.next()
 	v.Verdict = mqtt.VerdictKind(d.Verdict)
 	v.SetCode(mqtt.Code(d.Code))
-	v.Score = d.Score
+	if d.Frames > 0 {
+		v.Score = &d.Score
+	}
 	v.Attack = d.Attack
 	v.Action = mqtt.Deny
 	if v.Verdict == mqtt.Live {

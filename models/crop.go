@@ -8,7 +8,12 @@ import (
 )
 
 // Box is a face's rectangle in pixels of the frame.
-type Box struct{ X, Y, W, H float64 }
+type Box struct {
+	X float64 `json:"x"`
+	Y float64 `json:"y"`
+	W float64 `json:"w"`
+	H float64 `json:"h"`
+}
 
 // rect is a rectangle of whole pixels; X1 and Y1 belong to it.
 type rect struct{ X0, Y0, X1, Y1 int }

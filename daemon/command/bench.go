@@ -24,7 +24,6 @@ import (
 	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/decision"
 	"github.com/livenessd/livenessd/daemon/demo"
-	"github.com/livenessd/livenessd/models"
 )
 
 func (a *app) bench() *cobra.Command {

@@ -166,7 +166,9 @@ func (a *app) printMessage(m mqtt.Received) error {
 			line += " (" + v.Attack + ")"
 		}
 	}
-	line += fmt.Sprintf("  score %.3f of %d frames", v.Score, v.Frames)
+	if v.Score != nil {
+		line += fmt.Sprintf("  score %.3f of %d frames", *v.Score, v.Frames)
+	}
 	if v.Face != nil {
 		line += fmt.Sprintf("  face %d×%d at %d,%d", v.Face.Width, v.Face.Height, v.Face.X, v.Face.Y)
 	}

@@ -182,6 +182,9 @@ func (s *scorer) still(path string, m *frame.Image) scored {
 		r.Face = faceOf(b.X, b.Y, b.W, b.H)
 	}
 	code := f.Code
+	if f.Main < 0 && code == "" {
+		code = decision.NoFacesDetected
+	}
 	if f.Judged {
 		p := f.Judgement.Live
 		r.Score, r.Frames = &p, 1
