@@ -22,8 +22,8 @@ type item struct {
 // late tells whether the verdict's time is over. The wall clock may have been set since it was decided, in either direction,
 // so that the time on the queue counts too.
 func (i *item) late(now time.Time) bool {
-	expires := i.verdict.ExpiresAt.UTC()
-	return now.After(expires) || now.Sub(i.queued) > expires.Sub(i.verdict.DecidedAt.UTC())
+	decided, expires := i.verdict.DecidedAt.UTC(), i.verdict.ExpiresAt.UTC()
+	return now.Round(0).After(expires.Round(0)) || now.Sub(i.queued) > expires.Sub(decided)
 }
 
 // push appends a verdict. If there is no room, the oldest one that isn't a spoof goes, which may be the new one, and if
