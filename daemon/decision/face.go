@@ -51,7 +51,7 @@ func (f Face) sane() bool {
 			return false
 		}
 	}
-	return f.W > 0 && f.H > 0 && f.area() > 0
+	return f.W >= 1 && f.H >= 1 // pixels; a verdict's face isn't nothing
 }
 
 func (f Face) area() float64 { return f.W * f.H }
