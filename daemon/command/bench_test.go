@@ -1,0 +1,69 @@
+package command
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestBenchMeasuresEachSizeAndFormat(t *testing.T) {
+	needRuntime(t)
+	still, err := os.ReadFile(picture("live-1.jpg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clip := write(t, "still.mjpeg", strings.Repeat(string(still), 2))
+	r := call(t, "bench", "--json", "--frames", "3", withConfig(t, ""), clip)
+	objects := objects[map[string]json.RawMessage](t, r.out)
+	if r.code != ExitOK || len(objects) != 5 {
+		t.Fatalf("exit code %d: %s%s", r.code, r.out, r.errors)
+	}
+	var got []string
+	for _, o := range objects[:4] {
+		got = append(got, fmt.Sprintf("%s %sx%s %s %s", o["clip"], o["width"], o["height"], o["format"], o["frames"]))
+		var stages map[string]map[string]float64
+		if err := json.Unmarshal(o["stages"], &stages); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []string{"decode", "detect", "crop", "judge", "total"} {
+			if m, p := stages[s]["median_ms"], stages[s]["p99_ms"]; !(m > 0 && p >= m) {
+				t.Errorf("%s: median %v, p99 %v in %s", s, m, p, o["stages"])
+			}
+		}
+		for _, key := range []string{"cpu_ms_per_frame", "allocs_per_frame"} {
+			if _, there := o[key]; !there {
+				t.Errorf("no %s", key)
+			}
+		}
+	}
+	want := `"still.mjpeg" 1280x720 "MJPG" 3, "still.mjpeg" 1280x720 "YUYV" 3, "still.mjpeg" 640x480 "MJPG" 3, "still.mjpeg" 640x480 "YUYV" 3`
+	if s := strings.Join(got, ", "); s != want {
+		t.Errorf("got  %s\nwant %s", s, want)
+	}
+	for _, key := range []string{"rss_bytes", "delegate", "runtime"} {
+		if v := string(objects[4][key]); v == "" || v == "0" || v == `""` {
+			t.Errorf("%s is %q", key, v)
+		}
+	}
+}
+
+func TestQuantiles(t *testing.T) {
+	hundred := make([]float64, 100)
+	for i := range hundred {
+		hundred[i] = float64(100 - i)
+	}
+	for _, tt := range []struct {
+		v    []float64
+		q    float64
+		want float64
+	}{
+		{nil, 0.5, 0}, {[]float64{7}, 0.5, 7}, {[]float64{7}, 0.99, 7}, {[]float64{3, 1, 2}, 0.5, 2}, {[]float64{4, 1, 3, 2}, 0.5, 2},
+		{hundred, 0.5, 50}, {hundred, 0.99, 99}, {hundred, 1, 100}, {hundred, 0, 1},
+	} {
+		if got := quantile(tt.v, tt.q); got != tt.want {
+			t.Errorf("quantile %v of %d values: %v, not %v", tt.q, len(tt.v), got, tt.want)
+		}
+	}
+}
