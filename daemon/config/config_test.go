@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -106,7 +107,7 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 	}{
 		{"unknown key, near one", "camras: {}\n", `1:1: unknown key "camras" → did you mean "cameras"?`},
 		{"unknown key, letters swapped", "mqtt:\n  ulr: x\n", `2:3: unknown key "mqtt.ulr" → did you mean "mqtt.url"?`},
-		{"unknown key, capitals", "Device: x\n", `1:1: unknown key "Device" → did you mean "device"?`},
+		{"unknown key, capitals", "DEVICE: x\n", `1:1: unknown key "DEVICE" → did you mean "device"?`},
 		{"unknown key, near none", "log:\n  colour: on\n", `2:3: unknown key "log.colour" → known here: level, format`},
 		{"unknown key in a camera", "cameras:\n  front:\n    with: 5\n", `3:5: unknown key "cameras.front.with" → known here: path, format, size, fps`},
 		{"unknown key after letters beyond ASCII", "{device: é, x: 1}", "1:10: device is \"é\"; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64" +
@@ -119,6 +120,10 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 				"2:14: log.level is \"loud\"; allowed is debug, info, warn, error\n" +
 				"3:24: decision.min_frames is 4; allowed is a whole number from 5 to 250"},
 
+		{"several problems, in the order of the lines", "decision:\n  live_at: 0.4\n  spoof_at: 0.5\nlog:\n  level: 1\n",
+			"3:13: decision.spoof_at is 0.5; it must be below decision.live_at, which is 0.4 → between the two the answer is undecided\n" +
+				"5:10: log.level is 1; allowed is debug, info, warn, error → put it between quotation marks: \"1\""},
+		{"one problem doesn't make another", "cameras:\n  a: {path: 5}\n  b:\n", `2:13: cameras.a.path is 5; allowed is text → put it between quotation marks: "5"`},
 		{"a number for a text", "models: {liveness: 7}", `1:20: models.liveness is 7; allowed is text → put it between quotation marks: "7"`},
 		{"a truth value for a name", "device: true", `1:9: device is true; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64 → put it between quotation marks: "true"`},
 		{"a list for a text", "device: [a]", "1:9: device is a list; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64"},
@@ -139,6 +144,7 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"a whole number too large", "inference: {threads: 99999999999999999999}", `1:22: inference.threads is "99999999999999999999"; allowed is a whole number from 1 to 64`},
 		{"a broken number for a whole one", "inference: {threads: 1.5}", "1:22: inference.threads is 1.5; allowed is a whole number from 1 to 64"},
 		{"quotation marks around a number", `inference: {threads: "1"}`, `1:22: inference.threads is "1"; allowed is a whole number from 1 to 64`},
+		{"quotation marks around another", `decision: {min_face: "0.5"}`, `1:22: decision.min_face is "0.5"; allowed is a number from 0.01 to 1`},
 		{"a threshold of nought", "decision: {live_at: 0}", "1:21: decision.live_at is 0; allowed is a number above 0 and below 1 → leave it out for what the liveness model recommends"},
 		{"a threshold of one", "decision: {live_at: 1.0}", "1:21: decision.live_at is 1.0; allowed is a number above 0 and below 1 → leave it out for what the liveness model recommends"},
 		{"thresholds the wrong way round", "decision:\n  live_at: 0.4\n  spoof_at: 0.4\n", "3:13: decision.spoof_at is 0.4; it must be below decision.live_at, which is 0.4 → between the two the answer is undecided"},
@@ -166,6 +172,8 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"a URL of another protocol", "mqtt: {url: \"ws://h\"}", `1:13: mqtt.url is "ws://h"; allowed is mqtt://HOST or mqtt://HOST:PORT, with mqtts for TLS`},
 		{"a URL with an impossible port", "mqtt: {url: \"mqtt://h:70000\"}", `1:13: mqtt.url is "mqtt://h:70000"; allowed is mqtt://HOST or mqtt://HOST:PORT, with mqtts for TLS → a port is 1 to 65535`},
 		{"a prefix with a wild card", "mqtt: {prefix: a/#}", `1:16: mqtt.prefix is "a/#"; allowed is levels of letters, digits, '.', '_' and '-' with a / between them`},
+		{"a prefix with an empty level", "mqtt: {prefix: a//b}", `1:16: mqtt.prefix is "a//b"; allowed is levels of letters, digits, '.', '_' and '-' with a / between them`},
+		{"a prefix of too many levels", "mqtt: {prefix: a/b/c/d/e/f/g/h/i}", `1:16: mqtt.prefix is "a/b/c/d/e/f/g/h/i"; allowed is levels of letters, digits, '.', '_' and '-' with a / between them`},
 		{"a certificate without a key", "mqtt: {cert_file: x}", "1:19: mqtt.cert_file is of no use without its key → give mqtt.key_file as well"},
 		{"a key without a certificate", "mqtt: {key_file: x}", "1:18: mqtt.key_file is of no use without its certificate → give mqtt.cert_file as well"},
 		{"an empty state", "state: ''", "1:8: state is empty → name a folder, or leave the key out"},
@@ -183,6 +191,7 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"bytes that aren't UTF-8", "device: a\nlog: {level: caf\xe9}\n", "2:17: byte 0xe9 is not UTF-8 → save the file as UTF-8"},
 		{"UTF-16", "\xff\xfed\x00", "1:1: byte 0xff is not UTF-8 → save the file as UTF-8"},
 		{"a control character", "device: a\x00b\n", "1:10: control character 0x00 → remove it"},
+		{"brackets without end below a comment", "# x\n" + strings.Repeat("[", 60_000), "2:51: brackets within brackets, more than 50 deep"},
 		{"brackets without end", strings.Repeat("[", 60_000), "1:51: brackets within brackets, more than 50 deep"},
 	}
 	for _, tt := range tests {
@@ -208,6 +217,40 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 			}
 			if !reflect.DeepEqual(c, Config{}) {
 				t.Errorf("a bad file gives a configuration: %+v", c)
+			}
+		})
+	}
+}
+
+func TestWhatLooksWrongAndIsNot(t *testing.T) {
+	var many strings.Builder
+	many.WriteString("cameras:\n")
+	for i := range 2 * maxDepth {
+		fmt.Fprintf(&many, "  c%d: {path: /dev/video%d}\n", i, i)
+	}
+	for _, tt := range []struct {
+		name, text string
+		is         func(Config) bool
+	}{
+		{"brackets in comments", strings.Repeat("  # [ {\n", 2*maxDepth) + "device: x\n", func(c Config) bool { return c.Device == "x" }},
+		{"many brackets, one after the other", many.String(), func(c Config) bool { return len(c.Cameras) == 2*maxDepth }},
+		{"two cameras that replay the same", "cameras: {a: {path: \"replay:x\"}, b: {path: \"replay:x\"}}", func(c Config) bool { return len(c.Cameras) == 2 }},
+		{"a nought before a number", "inference: {threads: 010}", func(c Config) bool { return c.Inference.Threads == 10 }},
+		{"a number with an exponent alone", "decision: {live_at: 5e-1}", func(c Config) bool { return c.Decision.LiveAt == 0.5 }},
+		{"texts that look like something else", "models: {runtime: \"null\", detector: \"7\", liveness: \"a: b # c\"}",
+			func(c Config) bool {
+				return c.Models.Runtime == "null" && c.Models.Detector == "7" && c.Models.Liveness == "a: b # c"
+			}},
+		{"a text over two lines", "models:\r\n  runtime: \"/a\r\n    b\"\r\n", func(c Config) bool { return c.Models.Runtime == "/a b" }},
+		{"a key in quotation marks", "\"device\": x", func(c Config) bool { return c.Device == "x" }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := parse("x.yaml", []byte(tt.text), door)
+			if err != nil || !tt.is(c) {
+				t.Fatalf("%+v, %v", c, err)
+			}
+			if again, err := parse("effective", c.YAML(), door); err != nil || !reflect.DeepEqual(again, c) {
+				t.Errorf("what is in effect gives %+v, %v", again, err)
 			}
 		})
 	}
