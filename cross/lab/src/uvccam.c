@@ -1,4 +1,4 @@
-/* uvccam [-s WxH] [-p PORT] [-n SERIAL] [FILE.jpg | FILE.yuyv]...
+/* uvccam [-s WxH] [-p PORT] [-n SERIAL] [-l FIRST,LAST] [FILE.jpg | FILE.yuyv]...
  *
  * A USB video class camera in user space. It is plugged into the kernel's virtual USB host (vhci-hcd, the driver of
  * USB/IP) through a socket pair, so that the machine's real uvcvideo driver and udev see a high-speed USB camera, with a
@@ -8,11 +8,15 @@
  * raw frames, or else a moving pattern. YUYV is there at half the size, too. Both formats play their frames in a loop.
  *
  * Lines on standard input:
- *   loop FIRST LAST  from now on only these frames (counted from 0), back and forth, so that nothing in them jumps
- *   freeze           no more frames           error   every frame is marked as faulty
- *   short            frames end half-way      empty   frames without any data
- *   stall, proto     transfers fail (EPIPE, EPROTO)   busy    requests are refused
- *   go               no more of these         unplug  end
+ *   loop FIRST LAST  from now on only these frames (counted from 0), back and forth, so that nothing in them jumps; also -l
+ *   freeze           no more frames
+ *   error            every frame is marked as faulty
+ *   short            frames end half-way
+ *   empty            frames have no data
+ *   stall, proto     transfers fail with EPIPE, EPROTO
+ *   busy             no more frames, and requests are refused
+ *   go               none of these
+ *   unplug           end
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -376,6 +380,14 @@ static void serve_request(void)
 
 /* What somebody at the keyboard asks for. */
 
+static void loop(unsigned from, unsigned to)
+{
+	first = at = from;
+	last = to;
+	step = 1;
+	back_and_forth = 1;
+}
+
 static void serve_command(void)
 {
 	static const char *const words[] = {"go", "freeze", "error", "short", "empty", "stall", "proto", "busy"}; /* as enum fault */
@@ -388,10 +400,7 @@ static void serve_command(void)
 	if (!strcmp(line, "unplug"))
 		exit(0);
 	if (sscanf(line, "loop %u %u", &from, &to) == 2 && from <= to) {
-		first = at = from;
-		last = to;
-		step = 1;
-		back_and_forth = 1;
+		loop(from, to);
 		return;
 	}
 	for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
@@ -464,6 +473,8 @@ static void next_frame(double t)
 		current_size = 0;
 }
 
+static int silent(void) { return fault == FREEZE || fault == BUSY; }
+
 static void end_transfer(int status, unsigned length, const void *data)
 {
 	answer(queue[0].seq, status, length, data);
@@ -475,7 +486,7 @@ static void transmit(void)
 {
 	static uint8_t payload[PAYLOAD];
 	double t = now();
-	if (!queued || fault == FREEZE)
+	if (!queued || silent())
 		return;
 	if ((fault == STALL || fault == PROTO) && t >= due) {
 		end_transfer(fault == STALL ? -EPIPE : -EPROTO, 0, payload);
@@ -554,10 +565,13 @@ static void plug(void)
 
 int main(int argc, char **argv)
 {
-	for (int o; (o = getopt(argc, argv, "s:p:n:")) != -1;) {
+	unsigned from, to;
+	for (int o; (o = getopt(argc, argv, "s:p:n:l:")) != -1;) {
 		if (o == 's' && sscanf(optarg, "%ux%u", &width, &height) == 2)
 			continue;
-		if (o == 'p')
+		if (o == 'l' && sscanf(optarg, "%u,%u", &from, &to) == 2 && from <= to)
+			loop(from, to);
+		else if (o == 'p')
 			port = atoi(optarg);
 		else if (o == 'n')
 			serial = optarg;
@@ -566,8 +580,10 @@ int main(int argc, char **argv)
 	}
 	for (; optind < argc; optind++)
 		load(argv[optind]);
-	last = jpegs.n > raws.n ? jpegs.n : raws.n;
-	last -= last > 0;
+	if (!back_and_forth) {
+		last = jpegs.n > raws.n ? jpegs.n : raws.n;
+		last -= last > 0;
+	}
 	scratch = room(width * height * 2);
 	describe();
 	settle(probe);
@@ -577,7 +593,7 @@ int main(int argc, char **argv)
 
 	for (int listening = 1;;) {
 		int wait = -1;
-		if (queued && fault != FREEZE)
+		if (queued && !silent())
 			wait = current || now() >= due ? 0 : (due - now()) * 1000 + 1;
 		struct pollfd p[2] = {{sock, POLLIN, 0}, {listening ? 0 : -1, POLLIN, 0}};
 		poll(p, 2, wait);
