@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -18,15 +19,15 @@ import people
 import recapture as rc
 
 FPS, W, H = 15, people.W, people.H
-EMPTY, SHOWN = 2.6, 5.4  # seconds
-LIMIT = 3_500_000
+EMPTY, SHOWN = 2.6, 5.2  # seconds
+LIMIT = 3_500_000  # bytes; it lies in the repository and in the program
 
 # Who is seen, how: seed of the person, of light and movement, of the medium. Chosen by looking: this is a demonstration.
 CAST = [
-    ('live', 9_000_001, 11, 0),
-    ('replay', 9_000_002, 12, 21),
-    ('live', 9_000_003, 13, 0),
-    ('print', 9_000_004, 14, 22),
+    ('live', 9_000_006, 16, 0),
+    ('replay', 9_000_002, 12, 22),
+    ('live', 9_000_008, 18, 0),
+    ('print', 9_000_001, 11, 21),
 ]
 CAMERA, ROOM = 6, 11
 
@@ -49,7 +50,7 @@ class Movement:
 
     def __init__(self, seed):
         r = self.rng = np.random.default_rng(seed)
-        self.height = r.uniform(.38, .5) * H
+        self.height = r.uniform(.32, .42) * H
         self.at = r.uniform(.42, .58) * W, r.uniform(.46, .52) * H
         self.phase = r.uniform(0, 2 * np.pi, 8)
         self.blinks = np.cumsum(r.uniform(1.2, 2.8, 12))
@@ -132,33 +133,36 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out')
     parser.add_argument('--check', nargs=2, metavar=('FACE', 'LIVENESS'), help='folders of the two models; the clip that is there is judged, none is drawn')
-    parser.add_argument('--quality', type=int, default=60)
+    parser.add_argument('--quality', type=int, default=45)
     args = parser.parse_args()
     cv2.setNumThreads(1)
     if args.check:
         sys.exit(0 if check(args.out, *args.check) else 1)
-    data, labels = [], []
+    pictures, labels, start = [], [], time.monotonic()
+    total = sum(round(EMPTY * FPS) + round(SHOWN * FPS) for _ in CAST)
     for label, img in clip():
-        ok, jpeg = cv2.imencode('.jpg', (np.clip(img, 0, 1) * 255 + .5).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, args.quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
-        data.append(jpeg.tobytes())
+        pictures.append((np.clip(img, 0, 1) * 255 + .5).astype(np.uint8))
         labels.append(label)
         if len(labels) % 60 == 0:
-            print(f'{len(labels)} frames, {sum(map(len, data)) / 1e6:.2f} MB', flush=True)
+            print(f'{len(labels)} of {total} frames, {(time.monotonic() - start) / len(labels) * (total - len(labels)):.0f} s left', flush=True)
+    for quality in range(80, 20, -4):  # the best that fits
+        data = [cv2.imencode('.jpg', p, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1])[1].tobytes() for p in pictures]
+        if sum(map(len, data)) <= LIMIT:
+            break
+    else:
+        sys.exit(f'more than {LIMIT} bytes at any quality')
     segments = []
     for i, label in enumerate(labels):
         if i and labels[i - 1] == label:
             segments[-1]['last'] = i
         else:
             segments.append({'first': i, 'last': i, 'label': label})
-    size = sum(map(len, data))
-    if size > LIMIT:
-        sys.exit(f'{size} bytes; at most {LIMIT}: lower --quality')
     os.makedirs(args.out, exist_ok=True)
     with open(os.path.join(args.out, 'clip.mjpeg'), 'wb') as f:
         f.write(b''.join(data))
     with open(os.path.join(args.out, 'clip.json'), 'w') as f:
         f.write('{\n  "fps": %d,\n  "frames": %d,\n  "segments": [\n%s\n  ]\n}\n' % (FPS, len(labels), ',\n'.join('    ' + json.dumps(s) for s in segments)))
-    print(f'{len(labels)} frames, {size} bytes')
+    print(f'{len(labels)} frames, {sum(map(len, data))} bytes, JPEG quality {quality}')
 
 
 if __name__ == '__main__':

@@ -157,9 +157,9 @@ def convert(graph, description):
 LONDON = ('Face Research Lab London Set', 'CC-BY-4.0', 'Lisa DeBruine and Benedict Jones, figshare 5047666')
 CANADA = ('Canada faces', 'CC-BY-4.0', 'figshare 4220517')
 LISA = ('Lisa', 'CC0-1.0', None)
-CALTECH_FACES = ('Caltech 101, faces', 'CC-BY-4.0', 'Fei-Fei Li, Marco Andreetto, Marc\'Aurelio Ranzato and Pietro Perona')
-CALTECH_SCENES = ('Caltech 101, background', 'CC-BY-4.0', 'Fei-Fei Li, Marco Andreetto, Marc\'Aurelio Ranzato and Pietro Perona')
-CONGRESS = ('Portraits of members of the United States Congress, gray', 'public domain', None)
+CALTECH_FACES = ('Caltech 101, faces', 'CC-BY-4.0', 'Fei-Fei Li, Marco Andreeto, Marc\'Aurelio Ranzato and Pietro Perona')
+CALTECH_SCENES = ('Caltech 101, background', 'CC-BY-4.0', 'Fei-Fei Li, Marco Andreeto, Marc\'Aurelio Ranzato and Pietro Perona')
+CONGRESS = ('Congressional portraits, small and gray', 'public domain', None)
 INTERIORS = ('Interiors and textures', 'CC0-1.0, Unsplash, Pexels and Pixabay licences', None)
 SYNTHETIC = ('Synthetic people and simulated screens and prints', 'Apache-2.0', 'this project\'s models/train/people.py and recapture.py')
 SETS = [LONDON, CANADA, LISA, CALTECH_FACES, CALTECH_SCENES, CONGRESS, INTERIORS, SYNTHETIC]

@@ -18,13 +18,13 @@ def manifest(folder):
 
 
 def letterbox(img, w, h):
-    """The picture shrunk into the top left corner, never enlarged; and the factor back to its own pixels."""
+    """The picture shrunk into the top left corner, never enlarged; and the factors back to its own pixels."""
     ih, iw = img.shape[:2]
     factor = max(iw / w, ih / h, 1)
     sw, sh = min(w, max(1, int(iw / factor + .5))), min(h, max(1, int(ih / factor + .5)))
     out = np.zeros((h, w, 3), np.uint8)
     out[:sh, :sw] = cv2.resize(img, (sw, sh), interpolation=cv2.INTER_AREA)
-    return out, factor
+    return out, iw / sw, ih / sh
 
 
 class Detector:
@@ -33,16 +33,19 @@ class Detector:
         self.net = Interpreter(open(os.path.join(folder, self.about['file']), 'rb').read())
         _, self.h, self.w, _ = self.net.input[0].shape
 
-    def __call__(self, img, least=None):
-        """[x, y, w, h, P(face)] of a BGR picture, the surest first, in its pixels."""
-        x, factor = letterbox(img, self.w, self.h)
-        out = self.net.real(x[..., ::-1])
+    def read(self, out):
+        """Faces in the net's own picture from its outputs."""
         maps = [(out[i][0, :, :, 0], out[i + 1][0]) for i in range(0, len(out), 2)]
-        found = suppress(decode(maps, self.about['face_at'] if least is None else least), self.about['overlap'])
+        return suppress(decode(maps, self.about['face_at']), self.about['overlap'])
+
+    def __call__(self, img):
+        """[x, y, w, h, P(face)] of a BGR picture, the surest first, in its pixels."""
+        x, fx, fy = letterbox(img, self.w, self.h)
+        found = self.read(self.net.real(x[..., ::-1]))
         ih, iw = img.shape[:2]
         boxes = []
         for x, y, w, h, p in found:
-            x0, y0, x1, y1 = max(0, x * factor), max(0, y * factor), min(iw, (x + w) * factor), min(ih, (y + h) * factor)
+            x0, y0, x1, y1 = max(0, x * fx), max(0, y * fy), min(iw, (x + w) * fx), min(ih, (y + h) * fy)
             if x1 - x0 >= 1 and y1 - y0 >= 1:
                 boxes.append([x0, y0, x1 - x0, y1 - y0, p])
         return boxes

@@ -1,0 +1,217 @@
+"""Measures the shipped int8 nets, and prints the tables of their cards.
+
+    evaluate.py face FOLDER DATA CACHE          people and places that were held out, and faces found in data/dev
+    evaluate.py liveness FOLDER DATA [TEACHER]  data/dev: real attacks, never trained on, never calibrated on
+
+Rules. The detector is compared with RetinaFace's boxes (faces.py) on pictures that facedata.held_out keeps aside. The liveness
+net gets its own crop: in dev/fullframe about the face that the shipped detector finds; the other sets are tight crops of faces
+without their surroundings, and there the whole picture stands for the face box. BPCER is the share of live pictures below the
+threshold, APCER of attacks at or above it; the sets' figures are never pooled, averages are of sets. Frames of a set are
+near-duplicates of few people, so a few points' difference is noise.
+"""
+import argparse
+import json
+import os
+
+import cv2
+import numpy as np
+
+import facedata
+from crops import crop
+from face import overlap
+from pipeline import Detector, Judge, odds
+
+SETS = ('nuaa-print', 'pyimagesearch-adrian-replay', 'tranvanluyt-replay', 'balveer-replay', 'manikantha-replay', 'kevindepedri-replay', 'fullframe')
+
+
+def pictures(folder):
+    for root, dirs, names in os.walk(folder):
+        dirs.sort()
+        for name in sorted(names):
+            img = cv2.imread(os.path.join(root, name))
+            if img is not None:
+                yield os.path.join(root, name), img
+
+
+def held(data, cache):
+    """Held-out pictures with RetinaFace's boxes: (key, picture, boxes)."""
+    for key, boxes in sorted(json.load(open(os.path.join(cache, 'faces.json'))).items()):
+        if facedata.held_out(key):
+            yield key, cv2.imread(os.path.join(data, key)), boxes
+
+
+class Held(facedata.Maker):
+    """Frames as in training, but of held-out people in held-out places."""
+
+    def __init__(self, data, cache, seed):
+        super().__init__(data, cache, seed)
+        self.frames, self.portraits, self.scenes = [], [], []
+        for key, boxes in sorted(json.load(open(os.path.join(cache, 'faces.json'))).items()):
+            if not facedata.held_out(key):
+                continue
+            if 'background' in key:
+                if not boxes:
+                    self.scenes.append(key)
+            elif boxes and all(b[4] > .8 for b in boxes):
+                (self.frames if '/caltech-faces/' in key else self.portraits).append((key, [b[:4] for b in boxes]))
+
+    def refresh(self):
+        pass  # no synthetic people here
+
+
+class Tally:
+    """Of what was there, what was found, and how well it was placed."""
+
+    def __init__(self):
+        self.faces = self.hits = self.pictures = self.false = 0
+        self.errors, self.overlaps = [], []
+
+    def add(self, found, rows):
+        """rows: x, y, w, h; a width below 0 is a face that needn't be found."""
+        self.pictures += 1
+        for r in rows:
+            if r[2] < 0:
+                continue
+            self.faces += 1
+            best = max(found, key=lambda f: overlap(f, r), default=None)
+            if best is not None and overlap(best, r) > .5:
+                self.hits += 1
+                self.overlaps.append(overlap(best, r))
+                self.errors.append(np.abs([best[0] - r[0], best[1] - r[1], best[0] + best[2] - r[0] - r[2], best[1] + best[3] - r[1] - r[3]]).mean() / r[2])
+        self.false += sum(all(overlap(f, [r[0], r[1], abs(r[2]), r[3]]) < .2 for r in rows) for f in found)
+
+    def row(self, name):
+        recall = f'{self.hits} of {self.faces} ({self.hits / self.faces:.1%})' if self.faces else '–'
+        placed = f'{np.median(self.errors):.1%} | {np.median(self.overlaps):.2f}' if self.errors else '– | –'
+        return f'| {name} | {self.pictures} | {recall} | {self.false} ({self.false / max(1, self.pictures):.3f}) | {placed} |'
+
+
+def face(args):
+    find = Detector(args.folder)
+    print(f'face_at {find.about["face_at"]}\n\n| held-out pictures | pictures | faces found (IoU > 0.5) | false faces (each picture) | median edge error, of the width | median IoU |\n|---|---|---|---|---|---|')
+    tallies = {}
+    for key, img, boxes in held(args.data, args.cache):
+        rows = [b[:4] if b[4] > .8 else [b[0], b[1], -b[2], b[3]] for b in boxes]
+        tallies.setdefault(key.split('/')[1], Tally()).add(find(img), rows)
+    for name, t in tallies.items():
+        print(t.row(name))
+    maker, sizes = Held(args.data, args.cache, 77), {}
+    for _ in range(args.frames):
+        x, boxes = maker.make()
+        boxes = [b for b in boxes if b[2]]
+        found = find.read(find.net.real(x))
+        shown = [r for r in boxes if r[2] > 0]
+        k = next((f'{a} to {b} % of the height' for a, b in ((0, 12), (12, 20), (20, 40), (40, 70), (70, 200)) if shown and a <= shown[0][3] / 1.6 < b), 'no face to be found')
+        sizes.setdefault(k, Tally()).add(found, boxes)
+    for k in sorted(sizes, key=lambda k: (not k[0].isdigit(), int(k.split()[0]) if k[0].isdigit() else 0)):
+        print(sizes[k].row('simulated frames, ' + k))
+    print('\n| dev set | pictures | with a face found |\n|---|---|---|')
+    for s in SETS:
+        n = [len(find(img)) for _, img in pictures(os.path.join(args.data, 'dev', s))]
+        print(f'| {s} | {len(n)} | {np.mean([v > 0 for v in n]):.1%} |')
+
+
+def rates(live, spoof, at):
+    return float(np.mean(spoof >= at)), float(np.mean(live < at))
+
+
+def best_threshold(scores):
+    """The one threshold with the least mean half total error of the sets."""
+    every = np.unique(np.concatenate([v for pair in scores.values() for v in pair]))
+    errors = [np.mean([sum(rates(*pair, t)) / 2 for pair in scores.values()]) for t in every]
+    return every[int(np.argmin(errors))]
+
+
+def equal_error(live, spoof):
+    every = np.unique(np.concatenate([live, spoof]))
+    return min((abs(a - b), (a + b) / 2) for a, b in (rates(live, spoof, t) for t in every))[1]
+
+
+def liveness(args):
+    judge = Judge(args.folder)
+    find = Detector(args.detector or os.path.join(args.folder, '..', 'face'))
+    scorers = {'this net, int8': {}, 'crop size': {}, 'sharpness': {}}
+    teacher = None
+    if args.teacher:
+        import torch
+        from minifasnet import MiniFASNetV2
+        torch.set_num_threads(1)
+        teacher = MiniFASNetV2(os.path.join(args.teacher, '2.7_80x80_MiniFASNetV2.pth'))
+        scorers['MiniFASNetV2, float'] = {}
+    silent, kinds = {}, {}
+    for s in SETS:
+        for label in ('live', 'spoof'):
+            for path, img in pictures(os.path.join(args.data, 'dev', s, label)):
+                h, w = img.shape[:2]
+                box = (0, 0, w, h)
+                if s == 'fullframe':
+                    found = find(img)
+                    if not found:
+                        silent[s] = silent.get(s, 0) + 1
+                        continue
+                    box = max(found, key=lambda f: f[2] * f[3])
+                x = crop(img, box)
+                z = judge.logits(x)
+                if label == 'spoof':
+                    kinds.setdefault(s, []).append(z[2] > z[0])
+
+                def put(name, value):
+                    scorers[name].setdefault(s, {'live': [], 'spoof': []})[label].append(value)
+                put('this net, int8', odds(z))
+                put('crop size', box[3])
+                put('sharpness', cv2.Laplacian(cv2.cvtColor(x, cv2.COLOR_BGR2GRAY), cv2.CV_64F).std())
+                if teacher:
+                    with torch.no_grad():
+                        put('MiniFASNetV2, float', odds(teacher(torch.from_numpy(x).permute(2, 0, 1)[None].float())[0].numpy()[0]))
+    scorers = {k: {s: (np.array(v['live']), np.array(v['spoof'])) for s, v in sets.items() if v['live'] and v['spoof']} for k, sets in scorers.items()}
+    for name in ('crop size', 'sharpness'):  # whichever direction is better
+        up, down = scorers[name], {s: (-a, -b) for s, (a, b) in scorers[name].items()}
+        worth = lambda sc: np.mean([sum(rates(*p, best_threshold(sc))) for p in sc.values()])
+        scorers[name] = min((up, down), key=worth)
+    own = scorers['this net, int8']
+    p = lambda at: float(np.log(at / (1 - at)))
+    live_at, spoof_at = judge.about['live_at'], judge.about['spoof_at']
+    print(f'Single frames at the manifest\'s live_at {live_at}: APCER is accepted attacks, BPCER genuine faces not accepted. "Refused" is at or under spoof_at {spoof_at}.\n')
+    print('| set | live / attacks | APCER | BPCER | attacks refused | genuine refused | EER | kind named rightly |\n|---|---|---|---|---|---|---|---|')
+    total = []
+    for s, (live, spoof) in own.items():
+        a, b = rates(live, spoof, p(live_at))
+        total.append((a, b, np.mean(spoof <= p(spoof_at)), np.mean(live <= p(spoof_at)), equal_error(live, spoof)))
+        right = np.mean(kinds[s]) if 'replay' in s else 1 - np.mean(kinds[s])
+        print(f'| {s} | {len(live)} / {len(spoof)} | ' + ' | '.join(f'{v:.1%}' for v in total[-1]) + f' | {right:.0%} |')
+    print('| mean of the sets | | ' + ' | '.join(f'{v:.1%}' for v in np.mean(total, 0)) + ' | |')
+    for s, n in silent.items():
+        print(f'\n{s}: in {n} pictures no face was found; they are not in the table.')
+    print('\nAll at the one threshold that is best on these very pictures, which flatters every scorer alike:\n')
+    print('| scorer | mean of (APCER + BPCER)/2 | mean EER | ' + ' | '.join(own) + ' |\n|---|---|---|' + '---|' * len(own))
+    for name, sets in scorers.items():
+        t = best_threshold(sets)
+        each = [rates(*sets[s], t) for s in own]
+        print(f'| {name} | {np.mean(each):.1%} | {np.mean([equal_error(*sets[s]) for s in own]):.1%} | ' + ' | '.join(f'{a:.0%} / {b:.0%}' for a, b in each) + ' |')
+    print('\nThe sets\' columns are APCER / BPCER.')
+    if teacher:
+        t = scorers['MiniFASNetV2, float']
+        r = [np.corrcoef(np.concatenate(own[s]).clip(-8, 8), np.concatenate(t[s]).clip(-8, 8))[0, 1] for s in own]
+        print('Correlation of the live log-odds with the teacher\'s: ' + ', '.join(f'{s} {v:.2f}' for s, v in zip(own, r)) + '.')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_subparsers(dest='what', required=True)
+    p = what.add_parser('face')
+    p.add_argument('folder', help='of the model')
+    p.add_argument('data')
+    p.add_argument('cache', help='where faces.json lies')
+    p.add_argument('--frames', type=int, default=1500, help='simulated frames of held-out people and places')
+    p = what.add_parser('liveness')
+    p.add_argument('folder', help='of the model')
+    p.add_argument('data')
+    p.add_argument('teacher', nargs='?', help='folder of MiniFASNetV2\'s weights, to compare with')
+    p.add_argument('--detector', help='folder of the face detector; default: face beside the model')
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    {'face': face, 'liveness': liveness}[args.what](args)
+
+
+if __name__ == '__main__':
+    main()
