@@ -1,6 +1,6 @@
 """Runs .tflite files on the TFLite C library, through ctypes, with XNNPACK's int8 kernels: what the daemon does.
 
-The library is looked for in $LIVENESSD_TFLITE and in build/lib of the project (`make` in the project's root fetches it there).
+The library is looked for in $LIVENESSD_TFLITE and in build of the project (`make` in the project's root fetches it there).
 """
 import ctypes
 import os
@@ -24,7 +24,7 @@ QS8 = 1
 def library():
     """The path of the C library, or None."""
     root = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
-    for path in (os.environ.get('LIVENESSD_TFLITE', ''), os.path.join(root, 'build', 'lib', 'libtensorflowlite_c.so')):
+    for path in (os.environ.get('LIVENESSD_TFLITE', ''), os.path.join(root, 'build', 'libtensorflowlite_c.so')):
         if path and os.path.exists(path):
             return path
     return None
