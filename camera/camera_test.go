@@ -474,6 +474,7 @@ func TestFaultsSayWhatToDo(t *testing.T) {
 		{"multi-planar", errMultiPlanar, CodeLost, true, "single-planar"},
 		{"no format", errNoFormat, CodeLost, true, "YUYV"},
 		{"none found", errNoCamera, CodeLost, false, "plug"},
+		{"refused", syscall.EINVAL, CodeLost, true, "format"},
 	} {
 		e := fault("open", "/dev/video0", c.err, who)
 		if e.Code != c.code || e.failed != c.failed || !strings.Contains(e.Hint(), c.hint) || !errors.Is(e, c.err) {

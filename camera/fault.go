@@ -72,6 +72,11 @@ func fault(op, path string, err error, holders func(path string) string) *Error 
 		e.hint = "use a camera that sends one of " + strings.Join(formats, ", ") + "; a loopback device has formats once something feeds it"
 	case errors.Is(err, errNoPictures):
 		e.hint = "put .jpg, .jpeg or .png files into the folder, or name an MJPEG clip"
+	case op == "read":
+		e.failed = false
+		e.hint = "the camera's driver failed and the camera is being opened again; if that repeats, try another socket or camera"
+	case errno == syscall.EINVAL:
+		e.hint = "the camera's driver refuses this format, size or rate: choose others from the list of cameras"
 	default:
 		e.failed = false
 	}
