@@ -39,7 +39,7 @@ func TestLab(t *testing.T) {
 	scenes(t, filepath.Join(share, "scenes"))
 	l := lab{share}
 	t.Run("cameras", l.cameras)
-	t.Run("MJPEG", func(t *testing.T) { l.verdicts(t, "MJPG", 10) })
+	t.Run("MJPEG", func(t *testing.T) { l.verdicts(t, "MJPG", 15) })
 	t.Run("YUYV", func(t *testing.T) { l.verdicts(t, "YUYV", 5) })
 	t.Run("broker", l.broker)
 	t.Run("faults", l.faults)
@@ -385,6 +385,14 @@ func (l lab) cameras(t *testing.T) {
 	if len(list) != 3 {
 		t.Errorf("%d cameras are listed, not 3: %+v", len(list), list)
 	}
+	var refused []camera.Info
+	if err := json.Unmarshal([]byte(o.read(t, "refused.json")), &refused); err != nil {
+		t.Fatal(err)
+	}
+	usb := slices.IndexFunc(refused, func(i camera.Info) bool { return i.ByID == cameraByID })
+	if usb < 0 || refused[usb].Usable || !strings.Contains(refused[usb].Reason, "group video") || refused[usb].Card == "" {
+		t.Errorf("a user outside of group video sees %+v", refused)
+	}
 }
 
 func (l lab) verdicts(t *testing.T, format string, fps float64) {
@@ -468,14 +476,18 @@ func (l lab) faults(t *testing.T) {
 func (l lab) sources(t *testing.T) {
 	o := l.run(t, 10*time.Minute, "sources")
 	for _, c := range []struct{ camera, phase, state string }{
-		{"vivid", "start", "streaming"}, {"loopback", "start", "failed"}, {"loopback", "fed", "streaming"},
-		{"vivid", "unbound", "recovering"}, {"vivid", "bound", "streaming"},
+		{"vivid", "taken", "failed"}, {"loopback", "taken", "failed"}, {"vivid", "start", "streaming"}, {"loopback", "fed", "streaming"},
+		{"vivid", "inject_fatal_streaming_error", "recovering"}, {"vivid", "inject_vidioc_qbuf_error", "recovering"},
+		{"vivid", "inject_vidioc_streamon_error", "recovering"}, {"vivid", "unbound", "recovering"}, {"vivid", "bound", "streaming"},
 	} {
 		ds := o.on(t, "camera/"+c.camera+"/state", c.phase)
 		i := slices.IndexFunc(ds, func(d document) bool { return d.State == c.state })
 		if i < 0 || c.state == "streaming" && ds[i].Format != "YUYV" || c.state != "streaming" && ds[i].Hint == "" {
 			t.Errorf("%s, %s: %+v", c.camera, c.phase, ds)
 		}
+	}
+	if ds := o.on(t, "camera/vivid/state", "taken"); !slices.ContainsFunc(ds, func(d document) bool { return strings.Contains(d.Hint, "v4l2-ctl") }) {
+		t.Errorf("the hint doesn't name who has vivid: %+v", ds)
 	}
 	for _, m := range o.messages {
 		if strings.HasSuffix(m.Topic, "/verdict") {
