@@ -1,11 +1,15 @@
-"""Makes the liveness net's logits mean what they say, and chooses the thresholds that its manifest recommends.
+"""Chooses the operating points that the manifests recommend, from training-side data; data/dev is never looked at.
 
-    calibrate.py DATA CACHE
+    calibrate.py face CACHE
+    calibrate.py liveness DATA CACHE
 
-One temperature is fitted on simulated captures of the training faces (genuine, behind simulated screens and paper) and on
-synthetic people of seeds that were never trained on (people.py CACHE/synthetic/held … 2 DATA), and folded into the last layer
-of CACHE/liveness-int8.pt, with the thresholds beside it. Nothing of data/dev is looked at. What is stated here are error rates
-on simulated attacks: real ones are another matter, see evaluate.py.
+face: the least P(face) at which held-out frames of the pool show at most FALSE false faces each.
+
+liveness: makes the logits mean what they say. One temperature is fitted on simulated captures of the training faces (genuine,
+behind simulated screens and paper) and on synthetic people of seeds that were never trained on (CACHE/synthetic/held), and is
+folded into the last layer; the thresholds follow from the error rates there. Real attacks are another matter: see evaluate.py.
+
+The answers are written into CACHE/face-int8.pt and liveness-int8.pt, where export.py finds them.
 """
 import argparse
 import json
@@ -15,13 +19,17 @@ import cv2
 import numpy as np
 import torch
 
+import facedata
 import pool
 import recapture as rc
 from crops import crop
+from face import decode, overlap, suppress
 from pipeline import odds
-from quantise import Graph
+from quantise import Graph, pairs
 
 TARGET = .05  # of the live crops, single frames, may be called attacks
+FALSE = .01  # false faces a frame
+OVERLAP = .4
 
 
 def simulated(data, cache, n, seed):
@@ -68,14 +76,35 @@ def loss(z, live, temperature):
     return (np.logaddexp(0, -o[live]).mean() + np.logaddexp(0, o[~live]).mean()) / 2
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('data', help='folder of the training pictures (its train/ is read)')
-    parser.add_argument('cache')
-    parser.add_argument('--crops', type=int, default=3000, help='simulated captures of training faces')
-    parser.add_argument('--seed', type=int, default=4242)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+def rewrite(graph, state, path):
+    graph.save(path, **{k: v for k, v in state.items() if k not in ('shape', 'outputs', 'ranges', 'ops', 'weights')})
+
+
+def face(args):
+    path = os.path.join(args.cache, 'face-int8.pt')
+    graph, state = Graph.load(path)
+    frames = facedata.Pool(os.path.join(args.cache, 'facepool'))
+    sure, found, there = [], [], 0
+    with torch.no_grad():
+        for i in range(0, facedata.HELD, 50):
+            x = torch.from_numpy(np.array(frames.x[i:i + 50])).permute(0, 3, 1, 2).float()
+            out = pairs(graph(x))
+            for k in range(50):
+                rows = [r for r in frames.boxes[i + k] if r[2]]
+                boxes = suppress(decode([(s[k, 0].numpy(), b[k].permute(1, 2, 0).numpy()) for s, b in out], .3), OVERLAP)
+                there += sum(r[2] > 0 for r in rows)
+                found += [max((f[4] for f in boxes if overlap(f, r) > .5), default=0.) for r in rows if r[2] > 0]
+                sure += [f[4] for f in boxes if all(overlap(f, [r[0], r[1], abs(r[2]), r[3]]) < .2 for r in rows)]
+    sure, found = np.array(sure), np.array(found)
+    at = next(t for t in np.arange(.4, .96, .01) if (sure >= t).sum() <= FALSE * facedata.HELD or t > .94)
+    state['face_at'] = round(float(at), 2)
+    state['calibration'] = [f'at face_at {at:.2f}: {(sure >= at).sum()} false faces in {facedata.HELD} held-out frames, '
+                            f'recall {(found >= at).mean():.3f} of {there}; at 0.50: {(sure >= .5).sum()}, {(found >= .5).mean():.3f}']
+    print(*state['calibration'], sep='\n')
+    rewrite(graph, state, path)
+
+
+def liveness(args):
     path = os.path.join(args.cache, 'liveness-int8.pt')
     graph, state = Graph.load(path)
     parts = {'simulated': simulated(args.data, args.cache, args.crops, args.seed),
@@ -94,25 +123,40 @@ def main():
         o = odds(zs[k] / t)
         live.append(o[label == pool.LIVE])
         attack.append(o[label != pool.LIVE])
-        lines.append(f'{k}: {len(live[-1])} live, {len(attack[-1])} attacked; at log-odds 0 APCER {(attack[-1] > 0).mean():.3f}, BPCER {(live[-1] <= 0).mean():.3f}; '
-                     f'log loss {loss(zs[k], label == pool.LIVE, t):.3f}, before {loss(zs[k], label == pool.LIVE, 1.):.3f}')
+        lines.append(f'{k}: {len(live[-1])} live, {len(attack[-1])} attacked; at log-odds 0 APCER {(attack[-1] > 0).mean():.3f}, '
+                     f'BPCER {(live[-1] <= 0).mean():.3f}; log loss {loss(zs[k], label == pool.LIVE, t):.3f}, before {loss(zs[k], label == pool.LIVE, 1.):.3f}')
     # Accepted as live: from where both errors are alike, each part counting the same. Refused as an attack: what fewer than
     # TARGET of the live crops stay under, in the worse of the two parts.
     every = np.sort(np.concatenate(live + attack))[::10]
     gaps = [abs(np.mean([(a >= t).mean() for a in attack]) - np.mean([(o < t).mean() for o in live])) for t in every]
     live_at, spoof_at = every[int(np.argmin(gaps))], min(np.quantile(o, TARGET) for o in live)
     probability = lambda o: float(1 / (1 + np.exp(-o)))
-    live_p = float(np.clip(probability(live_at), .5, .95))
-    spoof_p = float(np.clip(probability(spoof_at), .05, live_p - .15))
-    state.update(live_at=round(live_p, 2), spoof_at=round(spoof_p, 2))
+    live_p = round(float(np.clip(probability(live_at), .5, .95)), 2)
+    spoof_p = round(float(np.clip(probability(spoof_at), .05, live_p - .15)), 2)
+    state.update(live_at=live_p, spoof_at=spoof_p)
     for k, o, a in zip(parts, live, attack):
         p, q = 1 / (1 + np.exp(-o)), 1 / (1 + np.exp(-a))
-        lines.append(f'{k}: at live_at {state["live_at"]} attacked crops accepted {(q >= state["live_at"]).mean():.3f}, live ones accepted {(p >= state["live_at"]).mean():.3f}; '
-                     f'at spoof_at {state["spoof_at"]} live ones refused {(p <= state["spoof_at"]).mean():.3f}, attacked ones refused {(q <= state["spoof_at"]).mean():.3f}')
+        lines.append(f'{k}: at live_at {live_p:.2f} attacked crops accepted {(q >= live_p).mean():.3f}, live ones {(p >= live_p).mean():.3f}; '
+                     f'at spoof_at {spoof_p:.2f} live ones refused {(p <= spoof_p).mean():.3f}, attacked ones {(q <= spoof_p).mean():.3f}')
     print(*lines, sep='\n')
-    more = {k: v for k, v in state.items() if k not in ('shape', 'outputs', 'ranges', 'ops', 'weights')}
-    more['calibration'] = lines
-    graph.save(path, **more)
+    state['calibration'] = lines
+    rewrite(graph, state, path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_subparsers(dest='what', required=True)
+    p = what.add_parser('face')
+    p.add_argument('cache')
+    p = what.add_parser('liveness')
+    p.add_argument('data', help='folder of the training pictures (its train/ is read)')
+    p.add_argument('cache')
+    p.add_argument('--crops', type=int, default=3000, help='simulated captures of training faces')
+    p.add_argument('--seed', type=int, default=4242)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    {'face': face, 'liveness': liveness}[args.what](args)
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
     evaluate.py face FOLDER DATA CACHE          people and places that were held out, and faces found in data/dev
     evaluate.py liveness FOLDER DATA [TEACHER]  data/dev: real attacks, never trained on, never calibrated on
+    evaluate.py heads PEOPLE TEACHER            RetinaFace's boxes on synthetic people beside those that people.py claims
 
 Rules. The detector is compared with RetinaFace's boxes (faces.py) on pictures that facedata.held_out keeps aside. The liveness
 net gets its own crop: in dev/fullframe about the face that the shipped detector finds; the other sets are tight crops of faces
@@ -59,6 +60,10 @@ class Held(facedata.Maker):
         pass  # no synthetic people here
 
 
+def edges(b):
+    return np.array([b[0], b[1], b[0] + b[2], b[1] + b[3]])
+
+
 class Tally:
     """Of what was there, what was found, and how well it was placed."""
 
@@ -77,7 +82,7 @@ class Tally:
             if best is not None and overlap(best, r) > .5:
                 self.hits += 1
                 self.overlaps.append(overlap(best, r))
-                self.errors.append(np.abs([best[0] - r[0], best[1] - r[1], best[0] + best[2] - r[0] - r[2], best[1] + best[3] - r[1] - r[3]]).mean() / r[2])
+                self.errors.append(np.abs(edges(best) - edges(r)).mean() / r[2])
         self.false += sum(all(overlap(f, [r[0], r[1], abs(r[2]), r[3]]) < .2 for r in rows) for f in found)
 
     def row(self, name):
@@ -88,7 +93,8 @@ class Tally:
 
 def face(args):
     find = Detector(args.folder)
-    print(f'face_at {find.about["face_at"]}\n\n| held-out pictures | pictures | faces found (IoU > 0.5) | false faces (each picture) | median edge error, of the width | median IoU |\n|---|---|---|---|---|---|')
+    print(f'face_at {find.about["face_at"]}\n\n| held-out pictures | pictures | faces found (IoU > 0.5) | false faces (each picture) | '
+          'median edge error, of the width | median IoU |\n|---|---|---|---|---|---|')
     tallies = {}
     for key, img, boxes in held(args.data, args.cache):
         rows = [b[:4] if b[4] > .8 else [b[0], b[1], -b[2], b[3]] for b in boxes]
@@ -101,7 +107,8 @@ def face(args):
         boxes = [b for b in boxes if b[2]]
         found = find.read(find.net.real(x))
         shown = [r for r in boxes if r[2] > 0]
-        k = next((f'{a} to {b} % of the height' for a, b in ((0, 12), (12, 20), (20, 40), (40, 70), (70, 200)) if shown and a <= shown[0][3] / 1.6 < b), 'no face to be found')
+        k = next((f'{a} to {b} % of the height' for a, b in ((0, 12), (12, 20), (20, 40), (40, 70), (70, 200)) if shown and a <= shown[0][3] / 1.6 < b),
+                 'no face to be found')
         sizes.setdefault(k, Tally()).add(found, boxes)
     for k in sorted(sizes, key=lambda k: (not k[0].isdigit(), int(k.split()[0]) if k[0].isdigit() else 0)):
         print(sizes[k].row('simulated frames, ' + k))
@@ -162,8 +169,10 @@ def liveness(args):
                 put('sharpness', cv2.Laplacian(cv2.cvtColor(x, cv2.COLOR_BGR2GRAY), cv2.CV_64F).std())
                 if teacher:
                     with torch.no_grad():
-                        put('MiniFASNetV2, float', odds(teacher(torch.from_numpy(x).permute(2, 0, 1)[None].float())[0].numpy()[0]))
-    scorers = {k: {s: (np.array(v['live']), np.array(v['spoof'])) for s, v in sets.items() if v['live'] and v['spoof']} for k, sets in scorers.items()}
+                        z, _ = teacher(torch.from_numpy(x).permute(2, 0, 1)[None].float())
+                        put('MiniFASNetV2, float', odds(z.numpy()[0]))
+    scorers = {k: {s: (np.array(v['live']), np.array(v['spoof'])) for s, v in sets.items() if v['live'] and v['spoof']}
+               for k, sets in scorers.items()}
     for name in ('crop size', 'sharpness'):  # whichever direction is better
         up, down = scorers[name], {s: (-a, -b) for s, (a, b) in scorers[name].items()}
         worth = lambda sc: np.mean([sum(rates(*p, best_threshold(sc))) for p in sc.values()])
@@ -171,7 +180,8 @@ def liveness(args):
     own = scorers['this net, int8']
     p = lambda at: float(np.log(at / (1 - at)))
     live_at, spoof_at = judge.about['live_at'], judge.about['spoof_at']
-    print(f'Single frames at the manifest\'s live_at {live_at}: APCER is accepted attacks, BPCER genuine faces not accepted. "Refused" is at or under spoof_at {spoof_at}.\n')
+    print(f'Single frames at the manifest\'s live_at {live_at}: APCER is accepted attacks, BPCER genuine faces not accepted. '
+          f'"Refused" is at or under spoof_at {spoof_at}.\n')
     print('| set | live / attacks | APCER | BPCER | attacks refused | genuine refused | EER | kind named rightly |\n|---|---|---|---|---|---|---|---|')
     total = []
     for s, (live, spoof) in own.items():
@@ -195,6 +205,22 @@ def liveness(args):
         print('Correlation of the live log-odds with the teacher\'s: ' + ', '.join(f'{s} {v:.2f}' for s, v in zip(own, r)) + '.')
 
 
+def heads(args):
+    from faces import RetinaFace
+    find, seen, apart, overlaps = RetinaFace(args.teacher), 0, [], []
+    rows = [r for r in map(json.loads, open(os.path.join(args.people, 'labels.jsonl'))) if r['label'] == 'live'][:args.count]
+    for row in rows:
+        claimed = row['face']
+        best = max(find(cv2.imread(os.path.join(args.people, row['file']))), key=lambda b: overlap(b, claimed), default=None)
+        if best is not None and overlap(best, claimed) > .3:
+            seen += 1
+            overlaps.append(overlap(best, claimed))
+            apart.append((edges(best) - edges(claimed)) / [claimed[2], claimed[3], claimed[2], claimed[3]])
+    print(f'{seen} of {len(rows)} living heads found by RetinaFace; median IoU {np.median(overlaps):.2f}; its edges lie by '
+          + ', '.join(f'{v:+.1%} ({n})' for v, n in zip(np.median(apart, 0), ('left', 'top', 'right', 'bottom')))
+          + ' of the box\'s size from the claimed ones (medians)')
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_subparsers(dest='what', required=True)
@@ -208,9 +234,13 @@ def main():
     p.add_argument('data')
     p.add_argument('teacher', nargs='?', help='folder of MiniFASNetV2\'s weights, to compare with')
     p.add_argument('--detector', help='folder of the face detector; default: face beside the model')
+    p = what.add_parser('heads')
+    p.add_argument('people', help='folder that people.py wrote')
+    p.add_argument('teacher')
+    p.add_argument('--count', type=int, default=200)
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    {'face': face, 'liveness': liveness}[args.what](args)
+    {'face': face, 'liveness': liveness, 'heads': heads}[args.what](args)
 
 
 if __name__ == '__main__':

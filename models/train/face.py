@@ -38,7 +38,8 @@ def targets(boxes):
             there = bw != 0
             inside = there & (cx > x) & (cx < x + aw) & (cy > y) & (cy < y + bh)
             dx, dy = (cx - x - aw / 2).abs(), (cy - y - bh / 2).abs()
-            centre = there & (dx < torch.maximum(aw * .22, torch.full_like(aw, s * .51))) & (dy < torch.maximum(bh * .22, torch.full_like(aw, s * .51)))
+            least = torch.full_like(aw, s * .51)
+            centre = there & (dx < torch.maximum(aw * .22, least)) & (dy < torch.maximum(bh * .22, least))
             mine = (side >= EDGES[level] * .8) & (side < EDGES[level + 1] * 1.25)
             surely = (side >= EDGES[level]) & (side < EDGES[level + 1])
             positive = centre & mine & (bw > 0)
@@ -123,7 +124,8 @@ def held_out(net, pool, n=600):
                         best = max(found, key=lambda f: overlap(f, r), default=None)
                         if best is not None and overlap(best, r) > .5:
                             hits += 1
-                            errors.append(np.abs(np.array([best[0] - r[0], best[1] - r[1], best[0] + best[2] - r[0] - r[2], best[1] + best[3] - r[1] - r[3]])).mean() / r[2])
+                            gaps = best[0] - r[0], best[1] - r[1], best[0] + best[2] - r[0] - r[2], best[1] + best[3] - r[1] - r[3]
+                            errors.append(np.abs(gaps).mean() / r[2])
                 wrong += sum(all(overlap(f, [r[0], r[1], abs(r[2]), r[3]]) < .2 for r in rows) for f in found)
     net.train()
     return hits / max(1, faces), wrong / n, float(np.median(errors)) if errors else 1.

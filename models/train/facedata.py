@@ -6,9 +6,9 @@ Boxes are RetinaFace's (faces.py), so that the liveness crop, which was made for
 frames that are zoomed and turned, from portraits pasted into scenes, and from synthetic people (people.py) where they have
 been made. The picture lies in the top left corner, aspect kept, as the Go side puts it there; what is left over is black.
 """
+import argparse
 import json
 import os
-import sys
 import time
 
 import cv2
@@ -244,12 +244,18 @@ class Maker:
         self.people = rows if len(rows) >= 200 else []
 
 
-def main(data, cache):
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('data', help='folder of the training pictures')
+    parser.add_argument('cache')
+    parser.add_argument('--count', type=int, help='stop when so many frames have ever been made; default: never')
+    args = parser.parse_args()
+    data, cache = args.data, args.cache
     cv2.setNumThreads(1)
     pool = Pool(os.path.join(cache, 'facepool'), write=True)
     maker = Maker(data, cache, int(pool.count[0]) + 1)
     start, first = time.time(), int(pool.count[0])
-    while True:
+    while args.count is None or int(pool.count[0]) < args.count:
         n = int(pool.count[0])
         maker.refresh()
         for i in range(100):
@@ -258,8 +264,10 @@ def main(data, cache):
             pool.x[at], pool.boxes[at] = maker.make()
         pool.count[0] = n + 100
         if n % 5000 == 0:
-            print(f'{n} frames, {(n + 100 - first) / (time.time() - start):.0f}/s, {len(maker.people)} synthetic', flush=True)
+            pace = (n + 100 - first) / (time.time() - start)
+            left = f', {(args.count - n) / pace / 60:.0f} min left' if args.count else ''
+            print(f'{n} frames, {pace:.0f}/s, {len(maker.people)} frames of synthetic people{left}', flush=True)
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:3])
+    main()

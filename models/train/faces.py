@@ -5,12 +5,11 @@
 DATA/train is read; OUT.json maps a picture's path below DATA to a list of [x, y, w, h, confidence], the surest first. A
 picture that is there already is not looked at again.
 """
+import argparse
 import json
 import os
-import sys
 
 import cv2
-import numpy as np
 
 FOLDERS = ('london', 'canada', 'lisa', 'caltech-faces', 'congress-gray', 'caltech-background', 'backgrounds')
 
@@ -51,7 +50,13 @@ def iou(a, b):
     return w * h / (a[2] * a[3] + b[2] * b[3] - w * h)
 
 
-def main(data, teacher, out):
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('data', help='folder of the training pictures')
+    parser.add_argument('teacher', help='folder of the RetinaFace detector that comes with MiniFASNet')
+    parser.add_argument('out', help='OUT.json; what is in it already is kept')
+    args = parser.parse_args()
+    data, teacher, out = args.data, args.teacher, args.out
     found = json.load(open(out)) if os.path.exists(out) else {}
     find = RetinaFace(teacher)
     for folder in FOLDERS:
@@ -74,4 +79,4 @@ def main(data, teacher, out):
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:4])
+    main()

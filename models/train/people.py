@@ -7,9 +7,10 @@ With DATA, scenes of the training pictures are used as backgrounds too; without,
 that way). A head is a signed distance field of smoothly joined ellipsoids, sphere-traced, with skin, hair, eyes that blink and
 look about, in the light of a room. Lengths are in half heads: the head is about two high; x to the right, y up, z to the camera.
 """
+import argparse
 import json
 import os
-import sys
+import time
 
 import cv2
 import numpy as np
@@ -378,7 +379,14 @@ def frames(seed, rng, scenes, each=5):
         yield rc.capture(out, rng), kind, moved_box(box, m)
 
 
-def main(out, count, seed, data=None):
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('out', help='folder to write to; what is there already is kept and counted')
+    parser.add_argument('count', type=int, help='frames that are to be there in the end')
+    parser.add_argument('seed', type=int, help='people of different seeds are different people')
+    parser.add_argument('data', nargs='?', help='folder of the training pictures')
+    args = parser.parse_args()
+    out, count, seed, data = args.out, args.count, args.seed, args.data
     cv2.setNumThreads(1)
     os.makedirs(out, exist_ok=True)
     scenes = None
@@ -386,10 +394,10 @@ def main(out, count, seed, data=None):
         scenes = [os.path.join(data, 'train', d, f) for d in ('backgrounds', 'caltech-background') for f in sorted(os.listdir(os.path.join(data, 'train', d)))]
     labels = os.path.join(out, 'labels.jsonl')
     n = sum(1 for _ in open(labels)) if os.path.exists(labels) else 0
-    start = n
-    while n < int(count):
-        rng = np.random.default_rng([int(seed), n])
-        person = int(seed) * 1_000_000 + n // 25
+    start, begun, shown = n, time.monotonic(), time.monotonic()
+    while n < count:
+        rng = np.random.default_rng([seed, n])
+        person = seed * 1_000_000 + n // 25
         if rng.random() < .03:
             made = [(rc.capture(np.clip(room(rng, W, H, scenes), 0, 4).astype(np.float32) ** (1 / 2.2), rng), 'none', None)]
         else:
@@ -400,8 +408,11 @@ def main(out, count, seed, data=None):
             with open(labels, 'a') as f:
                 f.write(json.dumps({'file': name, 'label': label, 'face': [round(v, 1) for v in box] if box else None, 'person': person}) + '\n')
             n += 1
+        if time.monotonic() - shown > 30:
+            shown = time.monotonic()
+            print(f'{n} of {count} frames, {(shown - begun) / (n - start) * (count - n) / 60:.0f} min left', flush=True)
     print(n - start, 'frames')
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:5])
+    main()

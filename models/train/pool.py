@@ -7,9 +7,9 @@ seen by the teacher exactly as the student will see it. What is in it: genuine f
 paper, backgrounds and objects, blends of them, procedural textures; all through a simulated camera. Crops of synthetic
 people (people.py), where they have been made, get their true class instead of the teacher's opinion.
 """
+import argparse
 import json
 import os
-import sys
 import time
 
 import cv2
@@ -195,14 +195,21 @@ class Maker:
         self.people = rows if len(rows) >= 200 else []
 
 
-def main(data, teacher, cache):
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('data', help='folder of the training pictures')
+    parser.add_argument('teacher', help='folder of MiniFASNetV2\'s weights')
+    parser.add_argument('cache')
+    parser.add_argument('--count', type=int, help='stop when so many crops have ever been made; default: never')
+    args = parser.parse_args()
+    data, teacher, cache = args.data, args.teacher, args.cache
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     pool = Pool(os.path.join(cache, 'pool'), write=True)
     maker = Maker(data, cache, int(pool.count[0]) + 1)
     net = MiniFASNetV2(os.path.join(teacher, '2.7_80x80_MiniFASNetV2.pth')).to(memory_format=torch.channels_last)
     start, first = time.time(), int(pool.count[0])
-    while True:
+    while args.count is None or int(pool.count[0]) < args.count:
         maker.refresh()
         made = [maker.crop() for _ in range(BATCH)]
         x = np.stack([m[0] for m in made])
@@ -211,8 +218,10 @@ def main(data, teacher, cache):
         pool.add(x, z.numpy(), e.numpy().astype(np.float16), np.array([m[1] for m in made], np.int8))
         n = int(pool.count[0])
         if n % (BATCH * 100) < BATCH:
-            print(f'{n} crops, {(n - first) / (time.time() - start):.0f}/s, {len(maker.people)} synthetic people', flush=True)
+            pace = (n - first) / (time.time() - start)
+            left = f', {(args.count - n) / pace / 60:.0f} min left' if args.count else ''
+            print(f'{n} crops, {pace:.0f}/s, {len(maker.people)} frames of synthetic people{left}', flush=True)
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:4])
+    main()

@@ -240,7 +240,8 @@ class Face:
         with torch.no_grad():
             for _ in range(12):
                 index = self.draw(rng)
-                for (_, box), (label, _), s in zip(pairs(graph(self.pixels(index), False)), face.targets(torch.from_numpy(self.pool.boxes[index])), FaceNet.STRIDES):
+                wanted = face.targets(torch.from_numpy(self.pool.boxes[index]))
+                for (_, box), (label, _), s in zip(pairs(graph(self.pixels(index), False)), wanted, FaceNet.STRIDES):
                     high[s].append(box.permute(0, 2, 3, 1)[label >= 1].flatten())
         for s in FaceNet.STRIDES:
             graph.ranges[f'box{s}'] = (0., float(torch.quantile(torch.cat(high[s]), .998)) * 1.05)
@@ -303,7 +304,8 @@ def main():
     rng = np.random.default_rng(args.seed)
     graph.measure([task.pixels(task.draw(rng)) for _ in range(16)], task.cut)
     task.tighten(graph)
-    lines = [f'{state["seen"]} samples in {state["spent"] / 60:.0f} min; float: {task.report(graph, False)}', f'int8, ranges alone: {task.report(graph, True)}']
+    lines = [f'{state["seen"]} samples in {state["spent"] / 60:.0f} min; float: {task.report(graph, False)}',
+             f'int8, ranges alone: {task.report(graph, True)}']
     print(*lines, sep='\n', flush=True)
     opt = torch.optim.AdamW(graph.parameters(), 1e-4, weight_decay=1e-4)
     average = {k: v.clone() for k, v in graph.state_dict().items()}
