@@ -356,8 +356,8 @@ func (c *Client) serve(ctx context.Context) (connected bool, err error) {
 		return false, err
 	}
 	defer l.end()
-	// Publish blocks on a connection that takes nothing; cut it when there is no more time.
-	defer context.AfterFunc(ctx, l.end)()
+	// Nothing waits for a connection any longer than it is there.
+	defer context.AfterFunc(ctx, func() { _ = l.wire.Close() })()
 	s := &session{c: c, link: l, ctx: ctx, offline: make(chan struct{}, 1)}
 	if err := s.birth(); err != nil {
 		return false, explain("announce the device at", c.link.endpoint, err)
@@ -441,19 +441,11 @@ func (s *session) birth() error {
 
 // say publishes, retained, and waits for the acknowledgement.
 func (s *session) say(topic string, payload []byte) error {
-	t, err := s.publish(topic, payload, true)
+	t, err := s.link.publish(topic, payload, true)
 	if err != nil {
 		return err
 	}
 	return s.link.await(s.ctx, t)
-}
-
-// publish gives a message to paho, which takes it for done, or for later, when there is no connection.
-func (s *session) publish(topic string, payload []byte, retained bool) (paho.Token, error) {
-	if !s.link.client.IsConnectionOpen() {
-		return nil, errClosed
-	}
-	return s.link.client.Publish(topic, 1, retained, payload), nil
 }
 
 // work publishes whatever comes until the connection is lost or the client is closed and has nothing left.
@@ -537,7 +529,7 @@ func (s *session) one() (bool, error) {
 }
 
 func (s *session) fly(topic string, payload []byte, retained bool, done func()) error {
-	t, err := s.publish(topic, payload, retained)
+	t, err := s.link.publish(topic, payload, retained)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,8 @@ const (
 	keepAlive = 30 * time.Second
 	// farewell is how long paho may take to stop. It waits for nobody but its own goroutines by then.
 	farewell = time.Second
+	// handing is how long paho may take to take a message, before anything of it goes out.
+	handing = 2 * time.Second
 )
 
 // link is one connection to a broker, from CONNECT to its end. Each has a paho client of its own, because nothing that one
@@ -61,23 +63,16 @@ func connect(ctx context.Context, o linkOptions) (*link, error) {
 	p.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return l.wire, nil })
 	p.SetClientID(o.clientID).SetUsername(o.credentials.username).SetPassword(password)
 	p.SetProtocolVersion(4).SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(o.ordered)
-	p.SetKeepAlive(keepAlive).SetPingTimeout(o.timeout).SetConnectTimeout(o.timeout).SetWriteTimeout(o.timeout)
+	p.SetKeepAlive(keepAlive).SetPingTimeout(o.timeout).SetConnectTimeout(o.timeout).SetWriteTimeout(handing)
 	if o.will != "" {
 		p.SetBinaryWill(o.will, []byte(Offline), 1, true)
 	}
 	l.client = paho.NewClient(p)
 	t := l.client.Connect()
 	<-t.Done() // within the time-out, as its connection closes then
-	err = l.result(t)
-	if err == nil {
-		select {
-		case <-l.wire.closed: // paho may not have noticed yet
-			err = l.wire.cause()
-		default:
-		}
-	}
-	if err != nil {
-		l.end()
+	if err := l.result(t); err != nil {
+		// paho has given up by itself, and a Disconnect while it still does so would wait in vain.
+		_ = l.wire.Close()
 		return nil, explain("connect to", o.endpoint, err)
 	}
 	return l, nil
@@ -93,6 +88,31 @@ func (l *link) end() {
 func (l *link) disconnect() {
 	l.client.Disconnect(uint(farewell.Milliseconds()))
 	_ = l.wire.Close()
+}
+
+// publish gives a message to paho. It takes one for done, or for later, when there is no connection, and one that it was given
+// at the very end it holds for the time of handing: then a goroutine stays behind that long.
+func (l *link) publish(topic string, payload []byte, retained bool) (paho.Token, error) {
+	if !l.client.IsConnectionOpen() {
+		select {
+		case <-l.wire.closed:
+			return nil, l.wire.cause()
+		default:
+			return nil, errClosed
+		}
+	}
+	return l.give(func() paho.Token { return l.client.Publish(topic, 1, retained, payload) })
+}
+
+func (l *link) give(to func() paho.Token) (paho.Token, error) {
+	given := make(chan paho.Token, 1)
+	go func() { given <- to() }()
+	select {
+	case t := <-given:
+		return t, nil
+	case <-l.wire.closed:
+		return nil, l.wire.cause()
+	}
 }
 
 // await waits until the broker has answered, or there is no hope that it will.
@@ -134,7 +154,10 @@ func refusal(err error) bool {
 
 // subscribe returns when the broker has granted a subscription. paho's token has no error for one that was denied.
 func (l *link) subscribe(ctx context.Context, filter string, handle paho.MessageHandler) error {
-	t := l.client.Subscribe(filter, 1, handle)
+	t, err := l.give(func() paho.Token { return l.client.Subscribe(filter, 1, handle) })
+	if err != nil {
+		return err
+	}
 	if err := l.await(ctx, t); err != nil {
 		return err
 	}

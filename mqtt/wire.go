@@ -92,6 +92,8 @@ const (
 	packetSuback   = 9
 	packetUnsuback = 11
 	packetPingresp = 13
+
+	packetDisconnect = 14 // mochi sends it, as in MQTT 5, before it closes
 )
 
 // scanner follows the packets in what a broker sends, as far as is needed to refuse those that paho can't bear: a SUBACK
@@ -165,6 +167,8 @@ func (s *scanner) check() error {
 	case packetPingresp:
 		want = 0
 	case packetPublish:
+	case packetDisconnect:
+		return errClosed
 	default:
 		return fmt.Errorf("the broker sent a packet of type %d, which only clients send", s.kind)
 	}
