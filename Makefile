@@ -29,7 +29,8 @@ help: ## tell the targets
 
 .PHONY: demo
 demo: build ## set up, build, and show the main job: verdicts from a camera, or from a built-in clip
-	@exec $(B)/livenessd demo $(DEMO)
+	@# With job control Ctrl-C reaches the demo alone, and make ends as it does: with 0.
+	@if [ -t 0 ]; then set -m; fi; rc=0; $(B)/livenessd demo $(DEMO) || rc=$$?; exit $$rc
 
 .PHONY: build
 build: setup $(B)/tflite/fetched ## set up and build build/livenessd, which runs in place
