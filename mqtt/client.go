@@ -141,7 +141,7 @@ type Client struct {
 	full   uint64 // how many were dropped since the queue was last not full
 	refuse string // the last refusal that was logged
 
-	denied sync.Once // the log hears it once that availability can't be read
+	deaf sync.Once // the log hears it once that availability can't be read
 }
 
 // state is a camera's newest state.
@@ -358,7 +358,7 @@ func (c *Client) serve(ctx context.Context) (connected bool, err error) {
 	defer l.end()
 	// Nothing waits for a connection any longer than it is there.
 	defer context.AfterFunc(ctx, func() { _ = l.wire.Close() })()
-	s := &session{c: c, link: l, ctx: ctx, offline: make(chan struct{}, 1)}
+	s := &session{c: c, link: l, ctx: ctx, offline: make(chan struct{}, 1), online: make(chan struct{}, 1)}
 	if err := s.birth(); err != nil {
 		return false, explain("announce the device at", c.link.endpoint, err)
 	}
@@ -368,9 +368,10 @@ func (c *Client) serve(ctx context.Context) (connected bool, err error) {
 	queued := len(c.queue.items)
 	c.mu.Unlock()
 	c.o.Log.Info("connected to the broker", "broker", c.link.endpoint.String(), "queued", queued)
+	began := time.Now()
 	if err := s.work(); err != nil {
 		e := explain("stay connected to", c.link.endpoint, err)
-		if errors.Is(err, errClosed) {
+		if errors.Is(err, errClosed) && time.Since(began) < settled {
 			e.hint = "see the broker's log: another client may have the id " + c.link.clientID +
 				" (is there a second device of this name?), or an access list may forbid to publish below " + c.topics.root
 		}
@@ -385,6 +386,8 @@ type session struct {
 	link    *link
 	ctx     context.Context
 	offline chan struct{}    // somebody said offline for us
+	online  chan struct{}    // we heard ourselves
+	silence <-chan time.Time // until when we should have
 	held    <-chan time.Time // when we may contradict again; nil if at once
 	waiting []flight
 
@@ -422,21 +425,31 @@ func (s *session) birth() error {
 		}
 	}
 	err := s.link.subscribe(s.ctx, t.Availability(), func(_ paho.Client, m paho.Message) {
+		to := s.online
 		if string(m.Payload()) == Offline {
-			select {
-			case s.offline <- struct{}{}:
-			default:
-			}
+			to = s.offline
+		}
+		select {
+		case to <- struct{}{}:
+		default:
 		}
 	})
 	if errors.Is(err, errDenied) {
-		s.c.denied.Do(func() {
-			s.c.o.Log.Warn("the broker doesn't let the device read its own availability: a stale offline could stay", "topic", t.Availability(),
-				"hint", hintFor(s.c.link.endpoint, err))
-		})
+		s.deaf()
 		return nil
 	}
+	s.silence = time.After(s.link.timeout)
 	return err
+}
+
+// deaf notes that the device doesn't hear itself. MQTT 3.1.1 has no way to refuse a message: what an access list forbids to publish is
+// acknowledged and thrown away, and this is the only sign of it.
+func (s *session) deaf() {
+	s.c.deaf.Do(func() {
+		s.c.o.Log.Warn("the broker doesn't let the device hear its own availability: a stale offline could stay, and if the device may not "+
+			"publish either, all verdicts are thrown away", "topic", s.c.topics.Availability(), "user", s.c.o.Username,
+			"hint", "let the broker's access list allow this user to publish below "+s.c.topics.root+"/, and to read this topic")
+	})
 }
 
 // say publishes, retained, and waits for the acknowledgement.
@@ -493,6 +506,10 @@ func (s *session) work() error {
 			}
 		case <-s.held:
 			s.held = nil
+		case <-s.online:
+			s.silence = nil
+		case <-s.silence:
+			s.deaf()
 		case <-s.c.wake:
 		case <-closing:
 		case <-overdue:

@@ -538,7 +538,7 @@ func TestBrokerThatHidesAvailabilityIsUsedAllTheSame(t *testing.T) {
 	if err := c.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if !strings.Contains(log.String(), "read its own availability") {
+	if !strings.Contains(log.String(), "hear its own availability") {
 		t.Errorf("not a word of it:\n%s", log.String())
 	}
 }

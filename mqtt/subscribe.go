@@ -126,7 +126,6 @@ func (s *subscriber) connect(ctx context.Context) (*source, error) {
 		return nil, err
 	}
 	c := &source{link: l, in: make(chan Received), ended: make(chan struct{})}
-	// What is retained may come before the subscription is granted, and paho reads no further until it is taken.
 	granted := make(chan error, 1)
 	go func() {
 		granted <- l.subscribe(ctx, s.filter, func(_ paho.Client, m paho.Message) {
@@ -136,19 +135,30 @@ func (s *subscriber) connect(ctx context.Context) (*source, error) {
 			}
 		})
 	}()
+	// Messages may come before the broker's answer, and paho reads no further until they are taken. If there are more than a reader may
+	// leave lying, the answer doesn't come in time.
+	var early []Received
+	in := c.in
 	for {
 		select {
-		case m := <-c.in:
-			s.hand(ctx, m)
-		case err := <-granted:
-			if err == nil {
-				return c, nil
+		case m := <-in:
+			if early = append(early, m); len(early) == handover {
+				in = nil
 			}
-			close(c.ended)
-			l.end()
-			return nil, explain("subscribe to "+s.filter+" at", s.link.endpoint, err)
+			continue
+		case err = <-granted:
 		}
+		break
 	}
+	if err != nil {
+		close(c.ended)
+		l.end()
+		return nil, explain("subscribe to "+s.filter+" at", s.link.endpoint, err)
+	}
+	for _, m := range early {
+		s.hand(ctx, m)
+	}
+	return c, nil
 }
 
 func (s *subscriber) hand(ctx context.Context, m Received) {
