@@ -51,7 +51,7 @@ func hintFor(e endpoint, err error) string {
 		name    x509.HostnameError
 		invalid x509.CertificateInvalidError
 		record  tls.RecordHeaderError
-		alert   tls.AlertError
+		op      *net.OpError
 	)
 	switch {
 	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword), errors.Is(err, packets.ErrorRefusedNotAuthorised):
@@ -78,7 +78,7 @@ func hintFor(e endpoint, err error) string {
 		return "renew the broker's certificate, and check the clock of this machine"
 	case errors.As(err, &record):
 		return "this port doesn't speak TLS: write mqtt:// for it, or name the broker's TLS port"
-	case errors.As(err, &alert):
+	case errors.As(err, &op) && op.Op == remoteAlert:
 		return "the broker refused the TLS handshake: it may want cert_file and key_file"
 	case errors.Is(err, errSilent), errors.Is(err, os.ErrDeadlineExceeded):
 		return "something accepts connections there but doesn't answer as an MQTT broker: check host and port, and the broker's health"

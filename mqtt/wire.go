@@ -65,6 +65,9 @@ func (w *wire) end(cause error) {
 	})
 }
 
+// remoteAlert is the operation of an error that is the other side's TLS alert.
+const remoteAlert = "remote error"
+
 // cause says what ended the wire. Call it only after closed.
 func (w *wire) cause() error {
 	var op *net.OpError
@@ -75,7 +78,7 @@ func (w *wire) cause() error {
 		return errSilent // paho closed it: its pings weren't answered
 	case errors.Is(w.err, os.ErrDeadlineExceeded):
 		return errSilent
-	case errors.As(w.err, &op):
+	case errors.As(w.err, &op) && op.Op != remoteAlert:
 		return op.Err // without our port, which is another one each time
 	}
 	return w.err
