@@ -124,7 +124,8 @@ def liveness(args):
         live.append(o[label == pool.LIVE])
         attack.append(o[label != pool.LIVE])
         lines.append(f'{k}: {len(live[-1])} live, {len(attack[-1])} attacked; at log-odds 0 APCER {(attack[-1] > 0).mean():.3f}, '
-                     f'BPCER {(live[-1] <= 0).mean():.3f}; log loss {loss(zs[k], label == pool.LIVE, t):.3f}, before {loss(zs[k], label == pool.LIVE, 1.):.3f}')
+                     f'BPCER {(live[-1] <= 0).mean():.3f}; '
+                     f'log loss {loss(zs[k], label == pool.LIVE, t):.3f}, before {loss(zs[k], label == pool.LIVE, 1.):.3f}')
     # Accepted as live: from where both errors are alike, each part counting the same. Refused as an attack: what fewer than
     # TARGET of the live crops stay under, in the worse of the two parts.
     every = np.sort(np.concatenate(live + attack))[::10]
@@ -136,8 +137,10 @@ def liveness(args):
     state.update(live_at=live_p, spoof_at=spoof_p)
     for k, o, a in zip(parts, live, attack):
         p, q = 1 / (1 + np.exp(-o)), 1 / (1 + np.exp(-a))
-        lines.append(f'{k}: at live_at {live_p:.2f} attacked crops accepted {(q >= live_p).mean():.3f}, live ones {(p >= live_p).mean():.3f}; '
-                     f'at spoof_at {spoof_p:.2f} live ones refused {(p <= spoof_p).mean():.3f}, attacked ones {(q <= spoof_p).mean():.3f}')
+        lines.append(f'{k}: at live_at {live_p:.2f} attacked crops accepted {(q >= live_p).mean():.3f}, '
+                     f'live ones {(p >= live_p).mean():.3f}; '
+                     f'at spoof_at {spoof_p:.2f} live ones refused {(p <= spoof_p).mean():.3f}, '
+                     f'attacked ones {(q <= spoof_p).mean():.3f}')
     print(*lines, sep='\n')
     state['calibration'] = lines
     rewrite(graph, state, path)

@@ -32,11 +32,13 @@ def main():
         shape = ip.input[0].shape
         # Black, white and noise: an answer each, and not always the same.
         r = np.random.default_rng(1)
-        pictures = [np.zeros(shape[1:], np.uint8), np.full(shape[1:], 255, np.uint8), r.integers(0, 256, shape[1:]).astype(np.uint8)]
+        pictures = [np.zeros(shape[1:], np.uint8), np.full(shape[1:], 255, np.uint8),
+                    r.integers(0, 256, shape[1:]).astype(np.uint8)]
         answers = [np.concatenate([o.ravel() for o in ip(p)]) for p in pictures]
         if (answers[0] == answers[2]).all() or (answers[0] == answers[1]).all():
             faults.append('answers the same to black, white and noise')
-        print(f'{about["file"]} {about["version"]}: {len(data)} bytes, input {list(shape)}, outputs {[list(o.shape) for o, _, _ in ip.outputs]}:',
+        outputs = [list(o.shape) for o, _, _ in ip.outputs]
+        print(f'{about["file"]} {about["version"]}: {len(data)} bytes, input {list(shape)}, outputs {outputs}:',
               '; '.join(faults) or 'good')
         wrong += len(faults)
     sys.exit(1 if wrong else 0)

@@ -62,8 +62,8 @@ class Movement:
     def pose(self, t):
         blink = max(0., 1 - min(abs(t - b) for b in self.blinks) / .13)
         return people.Pose(self.at[0] + 9 * self.wave(0, t, 4.1) + 3 * self.wave(1, t, 1.7), self.at[1] + 4 * self.wave(2, t, 3.3),
-                           self.height * (1 + .02 * self.wave(3, t, 5.)), self.yaw + .16 * self.wave(4, t, 4.7), self.pitch + .05 * self.wave(5, t, 3.9),
-                           .035 * self.wave(6, t, 5.3), .12 + .88 * blink, (.12 * self.wave(7, t, 2.9), 0.), 0.)
+                           self.height * (1 + .02 * self.wave(3, t, 5.)), self.yaw + .16 * self.wave(4, t, 4.7),
+                           self.pitch + .05 * self.wave(5, t, 3.9), .035 * self.wave(6, t, 5.3), .12 + .88 * blink, (.12 * self.wave(7, t, 2.9), 0.), 0.)
 
 
 def scene_of(seed, t, kind, person, moves, light, room, medium):
@@ -125,7 +125,8 @@ def check(folder, face, liveness):
             rightly = p >= judge.about['live_at'] if s['label'] == 'live' else p <= judge.about['spoof_at']
             ok = len(odds) >= .9 * len(faces) and max(faces) == 1 and bool(rightly.all())
             text = (f'face in {len(odds)} of {len(faces)}, at most {max(faces)}, height {np.mean(sizes or [0]):.0f}; '
-                    f'P(live) of windows {p.min():.3f} to {p.max():.3f}, log-odds of frames {min(odds, default=0):.1f} to {max(odds, default=0):.1f}')
+                    f'P(live) of windows {p.min():.3f} to {p.max():.3f}, '
+                    f'log-odds of frames {min(odds, default=0):.1f} to {max(odds, default=0):.1f}')
         good &= ok
         print(f'{s["first"]:4}–{s["last"]:4} {s["label"]:7} {"right" if ok else "WRONG"}  {text}')
     return good
@@ -134,7 +135,8 @@ def check(folder, face, liveness):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out')
-    parser.add_argument('--check', nargs=2, metavar=('FACE', 'LIVENESS'), help='folders of the two models; the clip that is there is judged, none is drawn')
+    parser.add_argument('--check', nargs=2, metavar=('FACE', 'LIVENESS'),
+                        help='folders of the two models; the clip that is there is judged, none is drawn')
     parser.add_argument('--quality', type=int, default=45)
     args = parser.parse_args()
     cv2.setNumThreads(1)
@@ -146,7 +148,8 @@ def main():
         pictures.append((np.clip(img, 0, 1) * 255 + .5).astype(np.uint8))
         labels.append(label)
         if len(labels) % 60 == 0:
-            print(f'{len(labels)} of {total} frames, {(time.monotonic() - start) / len(labels) * (total - len(labels)):.0f} s left', flush=True)
+            left = (time.monotonic() - start) / len(labels) * (total - len(labels))
+            print(f'{len(labels)} of {total} frames, {left:.0f} s left', flush=True)
     for quality in range(80, 20, -4):  # the best that fits
         how = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
         data = [cv2.imencode('.jpg', p, how)[1].tobytes() for p in pictures]

@@ -22,7 +22,9 @@ from crops import crop
 from face import overlap
 from pipeline import Detector, Judge, odds
 
-SETS = ('nuaa-print', 'pyimagesearch-adrian-replay', 'tranvanluyt-replay', 'balveer-replay', 'manikantha-replay', 'kevindepedri-replay', 'fullframe')
+SETS = ('nuaa-print', 'pyimagesearch-adrian-replay', 'tranvanluyt-replay', 'balveer-replay', 'manikantha-replay',
+        'kevindepedri-replay', 'fullframe')
+SIZES = (0, 12), (12, 20), (20, 40), (40, 70), (70, 200)  # of faces, % of the frame's height
 
 
 def pictures(folder):
@@ -93,7 +95,8 @@ class Tally:
 
 def face(args):
     find = Detector(args.folder)
-    print(f'face_at {find.about["face_at"]}\n\n| held-out pictures | pictures | faces found (IoU > 0.5) | false faces (each picture) | '
+    print(f'face_at {find.about["face_at"]}\n')
+    print('| held-out pictures | pictures | faces found (IoU > 0.5) | false faces (each picture) | '
           'median edge error, of the width | median IoU |\n|---|---|---|---|---|---|')
     tallies = {}
     for key, img, boxes in held(args.data, args.cache):
@@ -107,8 +110,7 @@ def face(args):
         boxes = [b for b in boxes if b[2]]
         found = find.read(find.net.real(x))
         shown = [r for r in boxes if r[2] > 0]
-        k = next((f'{a} to {b} % of the height' for a, b in ((0, 12), (12, 20), (20, 40), (40, 70), (70, 200)) if shown and a <= shown[0][3] / 1.6 < b),
-                 'no face to be found')
+        k = next((f'{a} to {b} % of the height' for a, b in SIZES if shown and a <= shown[0][3] / facedata.H * 100 < b), 'no face to be found')
         sizes.setdefault(k, Tally()).add(found, boxes)
     for k in sorted(sizes, key=lambda k: (not k[0].isdigit(), int(k.split()[0]) if k[0].isdigit() else 0)):
         print(sizes[k].row('simulated frames, ' + k))
@@ -182,7 +184,8 @@ def liveness(args):
     live_at, spoof_at = judge.about['live_at'], judge.about['spoof_at']
     print(f'Single frames at the manifest\'s live_at {live_at}: APCER is accepted attacks, BPCER genuine faces not accepted. '
           f'"Refused" is at or under spoof_at {spoof_at}.\n')
-    print('| set | live / attacks | APCER | BPCER | attacks refused | genuine refused | EER | kind named rightly |\n|---|---|---|---|---|---|---|---|')
+    print('| set | live / attacks | APCER | BPCER | attacks refused | genuine refused | EER | kind named rightly |')
+    print('|---|---|---|---|---|---|---|---|')
     total = []
     for s, (live, spoof) in own.items():
         a, b = rates(live, spoof, p(live_at))
@@ -197,7 +200,8 @@ def liveness(args):
     for name, sets in scorers.items():
         t = best_threshold(sets)
         each = [rates(*sets[s], t) for s in own]
-        print(f'| {name} | {np.mean(each):.1%} | {np.mean([equal_error(*sets[s]) for s in own]):.1%} | ' + ' | '.join(f'{a:.0%} / {b:.0%}' for a, b in each) + ' |')
+        eer = np.mean([equal_error(*sets[s]) for s in own])
+        print(f'| {name} | {np.mean(each):.1%} | {eer:.1%} | ' + ' | '.join(f'{a:.0%} / {b:.0%}' for a, b in each) + ' |')
     print('\nThe sets\' columns are APCER / BPCER.')
     if teacher:
         t = scorers['MiniFASNetV2, float']

@@ -86,21 +86,25 @@ class Writer:
                 s, z = vector(b, [float(v) for v in scale], 'float32'), vector(b, [int(v) for v in zero], 'int64')
                 quantisation = table(b, [(2, 'offset', s), (3, 'offset', z), (6, 'int32', dimension)])
             shape, name = vector(b, shape, 'int32'), b.CreateString(name)
-            tensors.append(table(b, [(0, 'offset', shape), (1, 'int8', kind), (2, 'uint32', buffer), (3, 'offset', name), (4, 'offset', quantisation)]))
+            tensors.append(table(b, [(0, 'offset', shape), (1, 'int8', kind), (2, 'uint32', buffer), (3, 'offset', name),
+                                     (4, 'offset', quantisation)]))
         tensors = vector(b, tensors, 'offset')
         operators = []
         for code, ins, outs, options_kind, options in self.operators:
             options = table(b, options)
             ins, outs = vector(b, ins, 'int32'), vector(b, outs, 'int32')
-            operators.append(table(b, [(0, 'uint32', code), (1, 'offset', ins), (2, 'offset', outs), (3, 'uint8', options_kind), (4, 'offset', options)]))
+            operators.append(table(b, [(0, 'uint32', code), (1, 'offset', ins), (2, 'offset', outs), (3, 'uint8', options_kind),
+                                       (4, 'offset', options)]))
         operators = vector(b, operators, 'offset')
         ins, outs = vector(b, inputs, 'int32'), vector(b, outputs, 'int32')
         name = b.CreateString('main')
-        subgraph = table(b, [(0, 'offset', tensors), (1, 'offset', ins), (2, 'offset', outs), (3, 'offset', operators), (4, 'offset', name)])
+        subgraph = table(b, [(0, 'offset', tensors), (1, 'offset', ins), (2, 'offset', outs),
+                             (3, 'offset', operators), (4, 'offset', name)])
         subgraphs = vector(b, [subgraph], 'offset')
         codes = vector(b, [table(b, [(0, 'int8', c), (2, 'int32', VERSIONS[c]), (3, 'int32', c)]) for c in self.codes], 'offset')
         description = b.CreateString(self.description)
-        model = table(b, [(0, 'uint32', 3), (1, 'offset', codes), (2, 'offset', subgraphs), (3, 'offset', description), (4, 'offset', buffers)])
+        model = table(b, [(0, 'uint32', 3), (1, 'offset', codes), (2, 'offset', subgraphs), (3, 'offset', description),
+                          (4, 'offset', buffers)])
         b.Finish(model, b'TFL3')
         return bytes(b.Output())
 
@@ -140,11 +144,12 @@ def convert(graph, description):
             pad = SAME if op.same else VALID
             ins, outs = [w.index[op.inputs[0]], weights, bias], [activation(op.output, shape)]
             if op.kind == 'conv':
-                w.operator(CONV_2D, ins, outs, CONV_OPTIONS, [(0, 'int8', pad), (1, 'int32', op.stride), (2, 'int32', op.stride), (3, 'int8', act),
-                                                             (4, 'int32', 1), (5, 'int32', 1)])
+                w.operator(CONV_2D, ins, outs, CONV_OPTIONS, [
+                    (0, 'int8', pad), (1, 'int32', op.stride), (2, 'int32', op.stride), (3, 'int8', act), (4, 'int32', 1), (5, 'int32', 1)])
             else:
-                w.operator(DEPTHWISE_CONV_2D, ins, outs, DEPTHWISE_OPTIONS, [(0, 'int8', pad), (1, 'int32', op.stride), (2, 'int32', op.stride),
-                                                                            (3, 'int32', 1), (4, 'int8', act), (5, 'int32', 1), (6, 'int32', 1)])
+                w.operator(DEPTHWISE_CONV_2D, ins, outs, DEPTHWISE_OPTIONS, [
+                    (0, 'int8', pad), (1, 'int32', op.stride), (2, 'int32', op.stride), (3, 'int32', 1), (4, 'int8', act), (5, 'int32', 1),
+                    (6, 'int32', 1)])
         elif op.kind == 'add':
             w.operator(ADD, [w.index[n] for n in op.inputs], [activation(op.output, (c, h, wd))], ADD_OPTIONS, [(0, 'int8', act)])
         else:
@@ -161,13 +166,15 @@ CALTECH_FACES = ('Caltech 101, faces', 'CC-BY-4.0', 'Fei-Fei Li, Marco Andreeto,
 CALTECH_SCENES = ('Caltech 101, background', 'CC-BY-4.0', 'Fei-Fei Li, Marco Andreeto, Marc\'Aurelio Ranzato and Pietro Perona')
 CONGRESS = ('Congressional portraits, small and gray', 'public domain', None)
 INTERIORS = ('Interiors and textures', 'CC0-1.0, Unsplash, Pexels and Pixabay licences', None)
-SYNTHETIC = ('Synthetic people and simulated screens and prints', 'Apache-2.0', 'this project\'s models/train/people.py and recapture.py')
+SYNTHETIC = ('Synthetic people and simulated screens and prints', 'Apache-2.0',
+             'this project\'s models/train/people.py and recapture.py')
 SETS = [LONDON, CANADA, LISA, CALTECH_FACES, CALTECH_SCENES, CONGRESS, INTERIORS, SYNTHETIC]
 
 ABOUT = {
-    'face': ('face-detection', 'Face detector for 8 to 100 % of the frame\'s height, trained to give the boxes of the RetinaFace detector that comes '
-             'with Silent-Face-Anti-Spoofing (Apache-2.0).'),
-    'liveness': ('liveness', 'Passive liveness net, distilled from MiniFASNetV2 of Silent-Face-Anti-Spoofing (Apache-2.0); simulated attacks, no real ones.'),
+    'face': ('face-detection', 'Face detector for 8 to 100 % of the frame\'s height, trained to give the boxes of the RetinaFace '
+             'detector that comes with Silent-Face-Anti-Spoofing (Apache-2.0).'),
+    'liveness': ('liveness', 'Passive liveness net, distilled from MiniFASNetV2 of Silent-Face-Anti-Spoofing (Apache-2.0); '
+                 'simulated attacks, no real ones.'),
 }
 
 
@@ -177,20 +184,21 @@ def quoted(text):
 
 def manifest(kind, state, file, digest, version):
     task, about = ABOUT[kind]
-    lines = ['# Written by models/train/export.py.', 'schema: 1', f'task: {task}', f'name: livenessd-{kind}', f'version: {version}', 'licence: Apache-2.0',
-             f'description: {quoted(about)}', 'trained_on:']
+    lines = ['# Written by models/train/export.py.', 'schema: 1', f'task: {task}', f'name: livenessd-{kind}',
+             f'version: {version}', 'licence: Apache-2.0', f'description: {quoted(about)}', 'trained_on:']
     for name, licence, attribution in SETS:
         lines += [f'  - name: {quoted(name)}', f'    licence: {quoted(licence)}']
         if attribution:
             lines.append(f'    attribution: {quoted(attribution)}')
     _, h, w = state['shape']
-    lines += [f'file: {file}', f'sha256: {digest}', 'input:', f'  width: {w}', f'  height: {h}', f'  order: {"RGB" if kind == "face" else "BGR"}', '  type: int8',
-              '  scale: 1', '  zero_point: -128']
+    lines += [f'file: {file}', f'sha256: {digest}', 'input:', f'  width: {w}', f'  height: {h}',
+              f'  order: {"RGB" if kind == "face" else "BGR"}', '  type: int8', '  scale: 1', '  zero_point: -128']
     if kind == 'face':
-        lines += ['detector:', '  strides: [8, 16, 32]', '  points: false', '  overlap: 0.4', 'thresholds:', f'  face_at: {state.get("face_at", .5)}']
+        lines += ['detector:', '  strides: [8, 16, 32]', '  points: false', '  overlap: 0.4', 'thresholds:',
+                  f'  face_at: {state.get("face_at", .5)}']
     else:
-        lines += ['crop:', '  rule: minifasnet', '  scale: 2.7', 'output:', '  kind: logits', '  classes: 3', '  live: 1', '  attacks: {0: print, 2: replay}',
-                  'thresholds:', f'  live_at: {state["live_at"]}', f'  spoof_at: {state["spoof_at"]}']
+        lines += ['crop:', '  rule: minifasnet', '  scale: 2.7', 'output:', '  kind: logits', '  classes: 3', '  live: 1',
+                  '  attacks: {0: print, 2: replay}', 'thresholds:', f'  live_at: {state["live_at"]}', f'  spoof_at: {state["spoof_at"]}']
     return '\n'.join(lines) + '\n'
 
 

@@ -134,7 +134,8 @@ def held_out(net, pool, n=600):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('cache', help='folder of the frames, the checkpoint and the learning curve')
-    parser.add_argument('minutes', type=float, nargs='?', default=120., help='budget of training time; the learning rate falls over it')
+    parser.add_argument('minutes', type=float, nargs='?', default=120.,
+                        help='budget of training time; the learning rate falls over it')
     parser.add_argument('--seed', type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '1')))

@@ -48,7 +48,8 @@ def main():
     for name, what in PICTURES.items():
         path = os.path.join(args.out, name)
         small = cv2.resize(picture(*what), SIZE, interpolation=cv2.INTER_AREA)
-        cv2.imwrite(path, (np.clip(small, 0, 1) * 255 + .5).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
+        how = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+        cv2.imwrite(path, (np.clip(small, 0, 1) * 255 + .5).astype(np.uint8), how)
         print(name, os.path.getsize(path), 'bytes')
 
 

@@ -103,10 +103,10 @@ class Person:
             k = 1.085 if self.style == 'short' else 1.12
             shell = ellipsoid(p, (0, .31, -.13), [v * k for v in self.skull])
             cut = self.line - .25 * ax ** 2 - y + np.clip(z, 0, 1) * .25  # below the hair line in front
-            side = np.maximum(z - .18, -.05 - y if self.style == 'short' else -9.)
-            hair = np.maximum(shell, np.minimum(cut, np.maximum(side, -cut * 0 - 9.)) if self.style == 'short' else cut * (z > .25) + (z <= .25) * -9.)
             if self.style == 'short':
                 hair = np.maximum(shell, np.where(z > .2, cut, -.12 - y))
+            else:
+                hair = np.maximum(shell, cut * (z > .25) + (z <= .25) * -9.)
             if self.style == 'long':
                 fall = ellipsoid(p, (0, -.35, -.28), (.86, 1.15, .55))
                 hair = smooth_min(hair, np.maximum(fall, z - .05), .08)
@@ -229,7 +229,8 @@ def draw(person, pose, light, w, h):
         skin = skin * (1 - area[:, None] * person.beard * (1 - lips[:, None]) * (.75 + .25 * tex(person.fine, 2.)[:, None]))
     colour[:] = skin
     m = material == HAIR
-    colour[m] = person.hair * np.clip(1 + .45 * in_parts(lambda u, v: texture(person.strands, u, v), (x[m] * 1.3) % 1, (y[m] * .25) % 1), .3, 2.5)[:, None]
+    strands = in_parts(lambda u, v: texture(person.strands, u, v), (x[m] * 1.3) % 1, (y[m] * .25) % 1)
+    colour[m] = person.hair * np.clip(1 + .45 * strands, .3, 2.5)[:, None]
     m = material == CLOTH
     colour[m] = person.cloth * (1 + .12 * fine[m] + .1 * coarse[m])[:, None]
     colour[material == FRAME] = .02
@@ -251,11 +252,13 @@ def draw(person, pose, light, w, h):
         colour[m] = ball
     lambert = np.clip((light.key @ normal) * .8 + .2, 0, 1)  # light goes a little way through skin
     up = normal[1] * .5 + .5
-    shade = lambert[:, None] * light.colour * (.35 + .65 * open_)[:, None] + (up[:, None] * light.sky + (1 - up)[:, None] * light.ground) * (.3 + .7 * open_)[:, None]
+    around = up[:, None] * light.sky + (1 - up)[:, None] * light.ground
+    shade = lambert[:, None] * light.colour * (.35 + .65 * open_)[:, None] + around * (.3 + .7 * open_)[:, None]
     half = light.key + np.array([0, 0, 1], np.float32)
     half /= np.linalg.norm(half)
     gloss = np.clip(half @ normal, 0, 1)
-    k = np.select([material == EYE, material == HAIR, material == SKIN], [gloss ** 90 * 1.2, gloss ** 14 * .05, gloss ** 18 * .05 * (1 + .3 * fine)], 0.)
+    k = np.select([material == EYE, material == HAIR, material == SKIN],
+                  [gloss ** 90 * 1.2, gloss ** 14 * .05, gloss ** 18 * .05 * (1 + .3 * fine)], 0.)
     out = np.zeros((h, w, 3), np.float32)
     cover = np.zeros((h, w), np.float32)
     out[rows, cols] = colour * shade + k[:, None] * light.colour
@@ -284,7 +287,8 @@ def room(rng, w, h, scenes=None):
         if rng.random() < .5:
             cv2.rectangle(out, (x, y), (x + bw, y + bh), (c * rng.uniform(.2, .6)).tolist(), int(rng.integers(1, 7)))
     for _ in range(int(rng.integers(0, 4))):  # lamps
-        cv2.circle(out, (int(rng.uniform(0, w)), int(rng.uniform(0, h * .5))), int(rng.uniform(4, 26)), (rng.uniform(.7, 2.) * np.exp(rc.tint(rng, .2))).tolist(), -1)
+        cv2.circle(out, (int(rng.uniform(0, w)), int(rng.uniform(0, h * .5))), int(rng.uniform(4, 26)),
+                   (rng.uniform(.7, 2.) * np.exp(rc.tint(rng, .2))).tolist(), -1)
     n = cv2.resize(rng.normal(0, 1, (h // 3, w // 3)).astype(np.float32), (w, h))
     return rc.blur(out * (1 + .05 * n)[..., None], rc.log_uniform(rng, .6, 5.))
 
@@ -320,7 +324,10 @@ class Medium:
         self.src = np.float32([[self.x0, self.y0], [self.x1, self.y0], [self.x1, self.y1], [self.x0, self.y1]])
         self.bezel = rng.uniform(.015, .1) if kind == 'replay' else rng.uniform(0, .08)
         dark = rng.random() < .75
-        self.edge = np.array([rng.uniform(.0, .04)] * 3 if dark else [rng.uniform(.4, .9)] * 3) if kind == 'replay' else np.array([.75, .78, .8])
+        if kind == 'replay':
+            self.edge = np.array([rng.uniform(.0, .04)] * 3 if dark else [rng.uniform(.4, .9)] * 3)
+        else:
+            self.edge = np.array([.75, .78, .8])
         self.jitter = rng.uniform(-.035, .035, (4, 2)) * [self.x1 - self.x0, self.y1 - self.y0]
         self.seed = int(rng.integers(1 << 31))
 
@@ -357,7 +364,8 @@ def moved_box(box, m):
 def random_pose(rng):
     height = float(np.clip(rc.log_uniform(rng, .16, .95), .16, .9) * H)
     return Pose(rng.uniform(.3, .7) * W, rng.uniform(.4, .58) * H, height, rng.normal(0, .28), rng.normal(0, .12), rng.normal(0, .1),
-                1. if rng.random() < .08 else rng.uniform(0, .25), (rng.normal(0, .2), rng.normal(0, .1)), rng.uniform(0, .6) if rng.random() < .3 else 0.)
+                1. if rng.random() < .08 else rng.uniform(0, .25),
+                (rng.normal(0, .2), rng.normal(0, .1)), rng.uniform(0, .6) if rng.random() < .3 else 0.)
 
 
 def frames(seed, rng, scenes, each=5):
@@ -367,7 +375,8 @@ def frames(seed, rng, scenes, each=5):
     box = face_box(pose)
     for _ in range(each):
         level = rc.log_uniform(rng, .6, 1.5)
-        live = np.clip(body * level * np.exp(rc.tint(rng, .1)) * cover + room(rng, W, H, scenes) * (1 - cover), 0, 4).astype(np.float32) ** (1 / 2.2)
+        live = body * level * np.exp(rc.tint(rng, .1)) * cover + room(rng, W, H, scenes) * (1 - cover)
+        live = np.clip(live, 0, 4).astype(np.float32) ** (1 / 2.2)
         u = rng.random()
         if u < .45:
             yield rc.capture(live, rng), 'live', box
@@ -391,7 +400,8 @@ def main():
     os.makedirs(out, exist_ok=True)
     scenes = None
     if data:
-        scenes = [os.path.join(data, 'train', d, f) for d in ('backgrounds', 'caltech-background') for f in sorted(os.listdir(os.path.join(data, 'train', d)))]
+        scenes = [os.path.join(data, 'train', d, f) for d in ('backgrounds', 'caltech-background')
+                  for f in sorted(os.listdir(os.path.join(data, 'train', d)))]
     labels = os.path.join(out, 'labels.jsonl')
     n = sum(1 for _ in open(labels)) if os.path.exists(labels) else 0
     start, begun, shown = n, time.monotonic(), time.monotonic()
@@ -404,9 +414,11 @@ def main():
             made = frames(person, rng, scenes)
         for img, label, box in made:
             name = f'{n:06d}.jpg'
-            cv2.imwrite(os.path.join(out, name), (np.clip(img, 0, 1) * 255 + .5).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 96))])
+            how = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 96))]
+            cv2.imwrite(os.path.join(out, name), (np.clip(img, 0, 1) * 255 + .5).astype(np.uint8), how)
             with open(labels, 'a') as f:
-                f.write(json.dumps({'file': name, 'label': label, 'face': [round(v, 1) for v in box] if box else None, 'person': person}) + '\n')
+                face = [round(v, 1) for v in box] if box else None
+                f.write(json.dumps({'file': name, 'label': label, 'face': face, 'person': person}) + '\n')
             n += 1
         if time.monotonic() - shown > 30:
             shown = time.monotonic()

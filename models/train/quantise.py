@@ -47,7 +47,8 @@ class Graph(nn.Module):
     def __init__(self, shape, ops, weights, outputs, ranges=None):
         super().__init__()
         self.shape, self.ops, self.outputs = tuple(shape), ops, outputs  # shape: C, H, W
-        self.w = nn.ParameterDict({k: nn.Parameter(v[0].clone().contiguous(memory_format=torch.channels_last)) for k, v in weights.items()})
+        self.w = nn.ParameterDict({k: nn.Parameter(v[0].clone().contiguous(memory_format=torch.channels_last))
+                                   for k, v in weights.items()})
         self.b = nn.ParameterDict({k: nn.Parameter(v[1].clone()) for k, v in weights.items()})
         self.ranges = dict(ranges or {})
 
@@ -79,7 +80,8 @@ class Graph(nn.Module):
                 k = w.shape[-1]
                 if op.same and op.stride == 2:
                     a = F.pad(a, (0, 1, 0, 1))  # TFLite's SAME where a stride of 2 meets an even size
-                y = F.conv2d(a, w, b, op.stride, k // 2 if op.same and op.stride == 1 else 0, groups=a.shape[1] if op.kind == 'depthwise' else 1)
+                around = k // 2 if op.same and op.stride == 1 else 0
+                y = F.conv2d(a, w, b, op.stride, around, groups=a.shape[1] if op.kind == 'depthwise' else 1)
             elif op.kind == 'add':
                 y = a + at[op.inputs[1]]
             elif op.kind == 'resize':
@@ -330,7 +332,8 @@ def main():
         graph.load_state_dict(average)
         lines.append(f'int8 after {n * task.batch} samples more: {task.report(graph, True)}')
         print(lines[-1], flush=True)
-    graph.save(os.path.join(args.cache, args.net + '-int8.pt'), curve=lines, seen=state['seen'], spent=state['spent'], tuned=n * task.batch)
+    graph.save(os.path.join(args.cache, args.net + '-int8.pt'), curve=lines, seen=state['seen'], spent=state['spent'],
+               tuned=n * task.batch)
 
 
 if __name__ == '__main__':

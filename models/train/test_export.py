@@ -54,8 +54,8 @@ class Operators(unittest.TestCase):
                 self.assertLessEqual(np.mean(d), mean, f'{name}, XNNPACK {xnnpack}')
 
     def test_convolution(self):
-        for name, k, how in (('3×3', 3, {}), ('stride 2 pads right and bottom', 3, {'stride': 2}), ('1×1', 1, {}), ('with ReLU6', 3, {'act': True}),
-                             ('without padding', 5, {'same': False})):
+        for name, k, how in (('3×3', 3, {}), ('stride 2 pads right and bottom', 3, {'stride': 2}), ('1×1', 1, {}),
+                             ('with ReLU6', 3, {'act': True}), ('without padding', 5, {'same': False})):
             with self.subTest(name):
                 self.agree(single('conv', {'y': weights(8, 3, k)}, **how))
 

@@ -38,8 +38,8 @@ class Interpreter:
         if path is None:
             raise FileNotFoundError('libtensorflowlite_c.so: run make in the project\'s root, or set LIVENESSD_TFLITE')
         c = self.c = ctypes.CDLL(path)
-        for name in ('TfLiteModelCreate', 'TfLiteInterpreterOptionsCreate', 'TfLiteInterpreterCreate', 'TfLiteInterpreterGetInputTensor',
-                     'TfLiteInterpreterGetOutputTensor', 'TfLiteTensorData', 'TfLiteXNNPackDelegateCreate'):
+        for name in ('TfLiteModelCreate', 'TfLiteInterpreterOptionsCreate', 'TfLiteInterpreterCreate',
+                     'TfLiteInterpreterGetInputTensor', 'TfLiteInterpreterGetOutputTensor', 'TfLiteTensorData', 'TfLiteXNNPackDelegateCreate'):
             getattr(c, name).restype = ctypes.c_void_p
         c.TfLiteTensorQuantizationParams.restype = Affine
         c.TfLiteTensorByteSize.restype = ctypes.c_size_t
