@@ -326,7 +326,6 @@ func (c *Client) rest(ctx context.Context, d time.Duration) {
 // lost notes why there is no connection. The log hears it when it is news.
 func (c *Client) lost(err error, connected bool, failures int) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	news := connected || c.status.Err == nil || c.status.Err.Error() != err.Error()
 	c.status.Connected = false
 	c.status.Err = err
@@ -334,6 +333,8 @@ func (c *Client) lost(err error, connected bool, failures int) {
 		s.published = false
 	}
 	c.queue.land()
+	queued := len(c.queue.items)
+	c.mu.Unlock()
 	if !news {
 		return
 	}
@@ -341,7 +342,7 @@ func (c *Client) lost(err error, connected bool, failures int) {
 	if connected {
 		what = "lost the connection to the broker"
 	}
-	args := []any{"error", err, "queued", len(c.queue.items), "attempts", failures}
+	args := []any{"error", err, "queued", queued, "attempts", failures}
 	if h := hint(err); h != "" {
 		args = append(args, "hint", h)
 	}

@@ -735,3 +735,22 @@ func TestNothingIsLostWhileTheBrokerComesAndGoes(t *testing.T) {
 	}
 	eventually(t, "the end of all goroutines", func() bool { return leftovers() == 0 })
 }
+
+// BenchmarkPublishVerdict is what the camera path pays, with a broker that is away and a full queue.
+func BenchmarkPublishVerdict(b *testing.B) {
+	c, err := New(Options{URL: "mqtt://localhost", Device: "door-7", Username: "me", PasswordFile: filepath.Join(b.TempDir(), "none")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	v := spoofVerdict()
+	for range defaultQueue {
+		c.PublishVerdict(v)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		c.PublishVerdict(v)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	cancel()
+	_ = c.Close(ctx) // says how many are left
+}

@@ -1,6 +1,8 @@
 package mqtt
 
 import (
+	"bytes"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,6 +100,22 @@ func TestOptionsThatContradictEachOtherAreRefused(t *testing.T) {
 		if err2 == nil {
 			t.Errorf("%s: New took it", name)
 			_ = c.Close(t.Context())
+		}
+	}
+}
+
+func TestPasswordInTheClearIsSaid(t *testing.T) {
+	for url, want := range map[string]bool{"mqtt://192.0.2.1": true, "mqtt://broker.example": true, "mqtts://192.0.2.1": false,
+		"mqtt://localhost": false, "mqtt://127.0.0.2": false, "mqtt://[::1]": false} {
+		var log bytes.Buffer
+		// The file isn't there, so that nobody is connected to.
+		c := start(t, Options{URL: url, Username: "me", PasswordFile: filepath.Join(t.TempDir(), "none"), Log: slog.New(slog.NewTextHandler(&log, nil)),
+			Pause: newGate().pause})
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := strings.Contains(log.String(), "in the clear"); got != want {
+			t.Errorf("%s: %v, want %v:\n%s", url, got, want, log.String())
 		}
 	}
 }

@@ -79,7 +79,7 @@ func hintFor(e endpoint, err error) string {
 	case errors.As(err, &record):
 		return "this port doesn't speak TLS: write mqtt:// for it, or name the broker's TLS port"
 	case errors.As(err, &op) && op.Op == remoteAlert:
-		return "the broker refused the TLS handshake: it may want cert_file and key_file"
+		return "the broker refused the TLS handshake: it may want cert_file and key_file, or speak nothing newer than TLS 1.1"
 	case errors.Is(err, errSilent), errors.Is(err, os.ErrDeadlineExceeded):
 		return "something accepts connections there but doesn't answer as an MQTT broker: check host and port, and the broker's health"
 	case errors.Is(err, errClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -72,8 +73,8 @@ const remoteAlert = "remote error"
 func (w *wire) cause() error {
 	var op *net.OpError
 	switch {
-	case errors.Is(w.err, io.EOF):
-		return errClosed
+	case errors.Is(w.err, io.EOF), errors.Is(w.err, syscall.ECONNRESET), errors.Is(w.err, syscall.EPIPE):
+		return errClosed // which of them it is depends on who was faster
 	case errors.Is(w.err, net.ErrClosed):
 		return errSilent // paho closed it: its pings weren't answered
 	case errors.Is(w.err, os.ErrDeadlineExceeded):
