@@ -9,7 +9,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -51,7 +50,7 @@ type Options struct {
 }
 
 // Run is the daemon: it returns when ctx ends, with nil, or when it can't go on.
-func Run(ctx context.Context, o Options) (err error) {
+func Run(ctx context.Context, o Options) error {
 	e, err := OpenEngine(o.Config, o.Log)
 	if err != nil {
 		return err
@@ -70,10 +69,13 @@ func Run(ctx context.Context, o Options) (err error) {
 		return &fault{ErrConfig, err, Hint(err)}
 	}
 	defer func() {
-		// What is queued gets a second; what stays is counted and said.
+		// What is queued gets a second; what stays is counted and said. A broker that is away is no failure of this daemon, which
+		// would be restarted for it.
 		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		err = errors.Join(err, client.Close(c))
+		if err := client.Close(c); err != nil {
+			o.Log.Warn("stopped with verdicts that nobody got", "error", err, "hint", Hint(err))
+		}
 	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
