@@ -55,13 +55,15 @@ func (e *Examiner) Examine(m *frame.Image, d *decision.Decider) (Finding, error)
 	if f.Code != "" || f.Main < 0 {
 		return f, nil
 	}
-	return f, e.judge(&f, m, faces[f.Main].Box, t1)
+	err = e.judge(&f, m, faces[f.Main].Box, t1)
+	return f, err
 }
 
 // ExamineBox judges a face whose box somebody else found.
 func (e *Examiner) ExamineBox(m *frame.Image, b models.Box) (Finding, error) {
 	f := Finding{Faces: []models.Face{{Box: b, Score: 1}}}
-	return f, e.judge(&f, m, b, e.Now())
+	err := e.judge(&f, m, b, e.Now())
+	return f, err
 }
 
 func (e *Examiner) judge(f *Finding, m *frame.Image, b models.Box, start time.Time) error {

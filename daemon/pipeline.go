@@ -84,6 +84,7 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 		case errors.Is(err, context.DeadlineExceeded):
 			p.emit(p.decider.Idle(p.now()))
 		case errors.Is(err, io.EOF):
+			p.reportState()
 			p.emit(p.decider.Interrupt(p.now(), decision.CameraLost))
 			p.log.Info("the replay is over")
 			<-ctx.Done()

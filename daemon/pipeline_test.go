@@ -162,6 +162,8 @@ func TestWhatAPipelineSays(t *testing.T) {
 		return s
 	}
 	streaming := "state streaming\n"
+	ended := status(camera.StateFailed, "CAMERA_LOST")
+	ended.err = io.EOF
 	tests := []struct {
 		name  string
 		steps []step
@@ -197,6 +199,7 @@ func TestWhatAPipelineSays(t *testing.T) {
 		{"a net that recovers", script(times(3, with(living, func(s *step) { s.judgeErr = errBroken })), times(5, living)), streaming + "verdict live allow\n"},
 
 		{"a replay that ends in the middle", script(times(15, unclear), times(1, step{err: io.EOF})), streaming + "verdict undecided CAMERA_LOST deny\n"},
+		{"a replay that ends and says so", script(times(2, empty), times(1, ended)), streaming + "state failed CAMERA_LOST\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
