@@ -38,7 +38,7 @@ func (a *app) check() *cobra.Command {
 				}
 			}
 			if err != nil {
-				return fail(ExitConfig, err)
+				return failConfig(err)
 			}
 			if !a.json {
 				_, err = fmt.Fprint(a.Stdout, string(cfg.YAML()))

@@ -53,6 +53,14 @@ func fail(code int, err error) error {
 	return &failure{code, err}
 }
 
+// failConfig gives the exit code for a configuration that can't be used: whoever may not read the file isn't told that it is wrong.
+func failConfig(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fail(ExitPermission, err)
+	}
+	return fail(ExitConfig, err)
+}
+
 // app is what the subcommands share.
 type app struct {
 	Process
@@ -86,14 +94,14 @@ func exitCode(err error) int {
 		return f.code
 	case errors.As(err, &problems):
 		return ExitConfig
+	case errors.Is(err, fs.ErrPermission):
+		return ExitPermission
 	case errors.Is(err, daemon.ErrConfig):
 		return ExitConfig
 	case errors.Is(err, daemon.ErrUnavailable):
 		return ExitUnavailable
 	case errors.Is(err, daemon.ErrInternal):
 		return ExitInternal
-	case errors.Is(err, fs.ErrPermission):
-		return ExitPermission
 	}
 	return ExitOther
 }
@@ -138,10 +146,7 @@ func (a *app) printJSON(v any) error {
 
 func (a *app) load() (config.Config, error) {
 	c, err := config.Load(a.configPath)
-	if err != nil {
-		return c, fail(ExitConfig, err)
-	}
-	return c, nil
+	return c, failConfig(err)
 }
 
 // logger writes to standard error as the configuration says.

@@ -149,6 +149,9 @@ func TestExitCodes(t *testing.T) {
 		{"what the configuration asks for", fmt.Errorf("x: %w", daemon.ErrConfig), ExitConfig},
 		{"an absent part", fmt.Errorf("x: %w", daemon.ErrUnavailable), ExitUnavailable},
 		{"an internal error", fmt.Errorf("x: %w", daemon.ErrInternal), ExitInternal},
+		{"a configuration with mistakes", failConfig(config.Problems{{Message: "x"}}), ExitConfig},
+		{"a configuration that may not be read", failConfig(&fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}), ExitPermission},
+		{"a model that may not be read", errors.Join(daemon.ErrConfig, fs.ErrPermission), ExitPermission},
 		{"permission", fmt.Errorf("x: %w", fs.ErrPermission), ExitPermission},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -157,7 +160,7 @@ func TestExitCodes(t *testing.T) {
 			}
 		})
 	}
-	if fail(ExitOther, nil) != nil {
+	if fail(ExitOther, nil) != nil || failConfig(nil) != nil {
 		t.Error("no error fails")
 	}
 }
