@@ -400,9 +400,22 @@ func (l lab) verdicts(t *testing.T, format string, fps float64) {
 	said(t, &o, "start", "live")
 	said(t, &o, "replay", "spoof")
 	said(t, &o, "plugged", "live")
-	attacks := o.on(t, "camera/front/attack", "")
-	if len(attacks) != 1 || attacks[0].Verdict != "spoof" || len(o.on(t, "camera/front/attack", "replay")) != 1 {
-		t.Errorf("attacks %+v, want the one of the replay", attacks)
+	// A slow machine may lose sight of a face and judge it again; each of its verdicts must be told as an attack.
+	var want []uint64
+	for _, d := range o.on(t, "camera/front/verdict", "") {
+		if d.Code != nil && *d.Code == "PAD_ATTACK" {
+			want = append(want, d.Seq)
+		}
+	}
+	var attacks []uint64
+	for _, d := range o.on(t, "camera/front/attack", "") {
+		attacks = append(attacks, d.Seq)
+		if d.Verdict != "spoof" || d.Camera != "front" {
+			t.Errorf("on the topic for attacks: %+v", d)
+		}
+	}
+	if len(attacks) == 0 || !slices.Equal(attacks, want) {
+		t.Errorf("the attacks have seq %v, the verdicts with PAD_ATTACK %v", attacks, want)
 	}
 	for _, d := range o.on(t, "camera/front/state", "") {
 		if d.State == "streaming" && (d.Format != format || d.Width != 640 || d.Height != 480 || d.FPS != fps) {
