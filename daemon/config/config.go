@@ -49,10 +49,24 @@ type Size struct{ Width, Height int }
 
 // Models is which models judge, and where they and their runtime are.
 type Models struct {
-	Detector  string // "" is the shipped one, a path a folder, a plain name a folder in Directory
-	Liveness  string // the same
-	Directory string
-	Runtime   string // the TensorFlow Lite library, "" to look for it
+	Detector    string   // "" is the shipped one, a path a folder, a plain name a folder in Directory
+	Liveness    Ensemble // the same for each; empty is the shipped one
+	Combine     string   // logits or probabilities: of what the mean of several is taken
+	TrustedKeys []string // files or base64: with any, only bundles that one of them signed are taken
+	Directory   string
+	Runtime     string // the TensorFlow Lite library, "" to look for it
+}
+
+// ShippedModel is the name of the model inside the program, for lists.
+const ShippedModel = "shipped"
+
+// Ensemble is the models that judge together.
+type Ensemble []Member
+
+// Member is a model of an ensemble and how much its answer counts beside the others'.
+type Member struct {
+	Name   string
+	Weight float64
 }
 
 // Inference is how models are run.
@@ -155,6 +169,7 @@ func (m machine) base() Config {
 		Device:    topicName(m.host),
 		Log:       Log{Level: "info", Format: "text"},
 		Cameras:   map[string]Camera{"camera": DefaultCamera()},
+		Models:    Models{Combine: "logits"},
 		Inference: Inference{Delegate: Preference{"xnnpack"}, Threads: 1},
 		Decision: Decision{Mode: "continuous", Window: 2 * time.Second, MinFrames: 5, Timeout: 8 * time.Second,
 			MinFace: 0.08},

@@ -74,7 +74,7 @@ state: /srv/state
 			"front": {"/dev/v4l/by-id/usb-Ä:1", "MJPG", Size{1280, 720}, 29.97},
 			"1":     {"replay:clip.mjpeg", "", Size{640, 480}, 15},
 		},
-		Models:    Models{Liveness: "mine", Directory: "/srv/state/models"},
+		Models:    Models{Liveness: Ensemble{{"mine", 1}}, Combine: "logits", Directory: "/srv/state/models"},
 		Inference: Inference{Preference{"none"}, 2},
 		Decision:  Decision{"continuous", 0.9, 0.1, 1500 * time.Millisecond, 7, 2 * time.Minute, 0.25},
 		MQTT: MQTT{URL: "mqtts://broker.example:8883", Prefix: "a/b", Username: `it's "me" \ #1`,
@@ -124,7 +124,7 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 			"3:13: decision.spoof_at is 0.5; it must be below decision.live_at, which is 0.4 → between the two the answer is undecided\n" +
 				"5:10: log.level is 1; allowed is debug, info, warn, error → put it between quotation marks: \"1\""},
 		{"one problem doesn't make another", "cameras:\n  a: {path: 5}\n  b:\n", `2:13: cameras.a.path is 5; allowed is text → put it between quotation marks: "5"`},
-		{"a number for a text", "models: {liveness: 7}", `1:20: models.liveness is 7; allowed is text → put it between quotation marks: "7"`},
+		{"a number for a text", "models: {liveness: 7}", `1:20: models.liveness is 7; allowed is a model's name, or a list of names or of {name: NAME, weight: NUMBER} → put it between quotation marks: "7"`},
 		{"a truth value for a name", "device: true", `1:9: device is true; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64 → put it between quotation marks: "true"`},
 		{"a list for a text", "device: [a]", "1:9: device is a list; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64"},
 		{"a section for a text", "models:\n  runtime:\n    a: b\n", "3:5: models.runtime is a section of keys; allowed is text"},
@@ -239,7 +239,7 @@ func TestWhatLooksWrongAndIsNot(t *testing.T) {
 		{"a number with an exponent alone", "decision: {live_at: 5e-1}", func(c Config) bool { return c.Decision.LiveAt == 0.5 }},
 		{"texts that look like something else", "models: {runtime: \"null\", detector: \"7\", liveness: \"a: b # c\"}",
 			func(c Config) bool {
-				return c.Models.Runtime == "null" && c.Models.Detector == "7" && c.Models.Liveness == "a: b # c"
+				return c.Models.Runtime == "null" && c.Models.Detector == "7" && reflect.DeepEqual(c.Models.Liveness, Ensemble{{"a: b # c", 1}})
 			}},
 		{"a text over two lines", "models:\r\n  runtime: \"/a\r\n    b\"\r\n", func(c Config) bool { return c.Models.Runtime == "/a b" }},
 		{"a key in quotation marks", "\"device\": x", func(c Config) bool { return c.Device == "x" }},
@@ -500,7 +500,8 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(example)
 	for _, s := range []string{"", "\ufeff# x\r\n", "a: &a [*a, *a]\n", "cameras: {front: {path: replay:x, size: 1x1}}\n", "mqtt:\n\turl: x\n",
-		"decision: {live_at: .nan, window: 1e9s}\n", "? {a: b}\n: c\n", "<<: {device: x}\n", "--- a\n--- b\n", "device: !!binary aGk=\n", "log: |\n  x\n",
+		"decision: {live_at: .nan, window: 1e9s}\n", "? {a: b}\n: c\n", "<<: {device: x}\n", "--- a\n--- b\n", "device: !!binary aGk=\n",
+		"models: {liveness: [a, {name: 'b: c', weight: 1e-2}, {name: shipped}], combine: probabilities, trusted_keys: [k, \"A+/=\"]}\n", "log: |\n  x\n",
 		"models: {runtime: \"\\u00e9\\ud83d\\x00\"}", "cameras:\n  \"a\": &x\n  b: *x\n", "{", "[[[[", "%YAML 1.2\n---\n", "state: 'a\n\n b'\n"} {
 		f.Add([]byte(s))
 	}

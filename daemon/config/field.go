@@ -38,7 +38,10 @@ func (c *Config) fields() []field {
 		cameras("cameras", &c.Cameras),
 		section("models",
 			text("detector", &c.Models.Detector),
-			text("liveness", &c.Models.Liveness),
+			ensemble("liveness", &c.Models.Liveness),
+			choice("combine", &c.Models.Combine, "logits", "probabilities"),
+			texts("trusted_keys", &c.Models.TrustedKeys, "the path of a key's file or a key in base64, or a list of them",
+				"leave it out to take models that nobody signed"),
 			text("directory", &c.Models.Directory),
 			text("runtime", &c.Models.Runtime),
 		),
@@ -388,5 +391,118 @@ func preference(key string, p *Preference, of ...string) field {
 			*p = out
 		},
 		write: func(w *writer) { w.line(key, "["+strings.Join(*p, ", ")+"]") },
+	}
+}
+
+// maxEnsemble bounds how many nets judge each frame.
+const maxEnsemble = 8
+
+func ensemble(key string, p *Ensemble) field {
+	const allowed = "a model's name, or a list of names or of {name: NAME, weight: NUMBER}"
+	return field{
+		key: key, target: p,
+		read: func(r *reader, name string, n ast.Node) {
+			list, is := n.(*ast.SequenceNode)
+			if !is {
+				s, hint, ok := textOf(n)
+				if !ok {
+					r.wrong(n, name, allowed, hint)
+				} else if s != "" {
+					*p = Ensemble{{s, 1}}
+				}
+				return
+			}
+			var out Ensemble
+			for _, v := range list.Values {
+				m := Member{Weight: 1}
+				before := len(r.problems)
+				switch v.(type) {
+				case *ast.MappingNode, *ast.MappingValueNode:
+					r.mapping(v, name+".", m.fields())
+				default:
+					s, hint, ok := textOf(v)
+					if !ok {
+						r.wrong(v, name, allowed, hint)
+					}
+					m.Name = s
+				}
+				switch {
+				case len(r.problems) > before:
+					return
+				case m.Name == "":
+					r.bad(where(v), fmt.Sprintf("the model inside the program is called %s", ShippedModel), "%s has a model without a name", name)
+					return
+				case slices.ContainsFunc(out, func(o Member) bool { return o.Name == m.Name }):
+					r.bad(where(v), "give it a larger weight instead", "%s has %s twice", name, shorten(m.Name))
+					return
+				}
+				out = append(out, m)
+			}
+			switch {
+			case len(out) == 0:
+				r.bad(where(n), "leave it out for the model inside the program", "%s is empty", name)
+				return
+			case len(out) > maxEnsemble:
+				r.bad(where(n), "", "%s has %d models; allowed are %d", name, len(out), maxEnsemble)
+				return
+			}
+			*p = out
+		},
+		write: func(w *writer) {
+			switch e := *p; {
+			case len(e) == 0:
+				w.line(key, `""`)
+			case len(e) == 1 && e[0].Weight == 1:
+				w.line(key, quote(e[0].Name))
+			default:
+				var all []string
+				for _, m := range e {
+					all = append(all, "{name: "+quote(m.Name)+", weight: "+formatNumber(m.Weight)+"}")
+				}
+				w.line(key, "["+strings.Join(all, ", ")+"]")
+			}
+		},
+	}
+}
+
+func (m *Member) fields() []field {
+	return []field{text("name", &m.Name), number("weight", &m.Weight, 0.001, 1000)}
+}
+
+// texts is a field of one text or several; none is for who leaves it out.
+func texts(key string, p *[]string, allowed, none string) field {
+	return field{
+		key: key, target: p,
+		read: func(r *reader, name string, n ast.Node) {
+			values := []ast.Node{n}
+			if list, is := n.(*ast.SequenceNode); is {
+				values = list.Values
+			}
+			var out []string
+			for _, v := range values {
+				s, hint, ok := textOf(v)
+				if !ok || s == "" {
+					r.wrong(v, name, allowed, hint)
+					return
+				}
+				out = append(out, s)
+			}
+			if len(out) == 0 {
+				r.bad(where(n), none, "%s is empty", name)
+				return
+			}
+			*p = out
+		},
+		write: func(w *writer) {
+			if len(*p) == 0 {
+				w.line(key, "null")
+				return
+			}
+			var all []string
+			for _, s := range *p {
+				all = append(all, quote(s))
+			}
+			w.line(key, "["+strings.Join(all, ", ")+"]")
+		},
 	}
 }
