@@ -15,42 +15,83 @@ import (
 	"github.com/livenessd/livenessd/tflite"
 )
 
-// Engine is the runtime and the two models that a configuration names, checked.
+// Engine is the runtime and the models that a configuration names, checked.
 type Engine struct {
 	Runtime  *tflite.Runtime
 	Detector *models.Model
-	Liveness *models.Model
+	Liveness *models.Panel
 	options  models.Options // the delegate is the one that was chosen
 }
 
-// LoadModels reads the two models that the configuration names and checks their digests. It needs no runtime.
-func LoadModels(c config.Config) (detector, liveness *models.Model, err error) {
-	detector, err = pick(c, c.Models.Detector, models.FaceDetection)
+// LoadModels reads the models that the configuration names and checks their digests, and their signatures where it has
+// keys. It needs no runtime.
+func LoadModels(c config.Config) (detector *models.Model, liveness *models.Panel, err error) {
+	trust, err := Trust(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	liveness, err = pick(c, c.Models.Liveness, models.LivenessTask)
+	detector, err = pick(c, trust, c.Models.Detector, models.FaceDetection)
+	if err != nil {
+		return nil, nil, err
+	}
+	liveness, err = panel(c, trust)
 	return detector, liveness, err
 }
 
-// pick finds a model by its name: "" is the shipped one, a path is a folder, a bare name a folder in models.directory.
-func pick(c config.Config, name string, t models.Task) (*models.Model, error) {
-	if name == "" {
+// Trust is the keys of the configuration.
+func Trust(c config.Config) (*models.Trust, error) {
+	t, err := models.NewTrust(c.Models.TrustedKeys)
+	if err != nil {
+		return nil, &fault{ErrConfig, err, "models.trusted_keys has public Ed25519 keys: files in PEM, or 32 bytes in base64"}
+	}
+	return t, nil
+}
+
+// panel finds the liveness models.
+func panel(c config.Config, trust *models.Trust) (*models.Panel, error) {
+	names := c.Models.Liveness
+	if len(names) == 0 {
+		names = config.Ensemble{{Name: config.ShippedModel, Weight: 1}}
+	}
+	var members []models.Member
+	for _, n := range names {
+		m, err := pick(c, trust, n.Name, models.LivenessTask)
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, models.Member{Model: m, Weight: n.Weight})
+	}
+	p, err := models.NewPanel(models.Combination(c.Models.Combine), members...)
+	if err != nil {
+		return nil, &fault{ErrConfig, err, ""}
+	}
+	// Nobody guesses a threshold.
+	if t := p.Thresholds; t.LiveAt == 0 && c.Decision.LiveAt == 0 || t.SpoofAt == 0 && c.Decision.SpoofAt == 0 {
+		return nil, &fault{ErrConfig, fmt.Errorf("models: the manifests of %s recommend different thresholds", p.Name),
+			"set decision.live_at and decision.spoof_at"}
+	}
+	return p, nil
+}
+
+// pick finds a model by its name: "" and the name for it are the shipped one, a path is a folder, a bare name a folder in
+// models.directory.
+func pick(c config.Config, trust *models.Trust, name string, t models.Task) (*models.Model, error) {
+	if name == "" || name == config.ShippedModel {
 		m, err := models.Shipped(t)
 		if err != nil {
 			return nil, &fault{ErrInternal, err, "this binary is damaged: install it again"}
 		}
 		return m, nil
 	}
-	folder := name
-	if !strings.ContainsRune(name, os.PathSeparator) {
-		folder = filepath.Join(c.Models.Directory, name)
-	}
-	m, err := models.LoadFolder(folder)
+	folder := ModelFolder(c, name)
+	m, err := trust.LoadFolder(folder)
 	if err != nil {
-		hint := "see `livenessd models list`"
-		if errors.Is(err, fs.ErrPermission) {
+		hint := Hint(err)
+		switch {
+		case errors.Is(err, fs.ErrPermission):
 			hint = "the user that livenessd runs as must be able to read " + folder
+		case hint == "":
+			hint = "see `livenessd models list`"
 		}
 		return nil, &fault{ErrConfig, err, hint}
 	}
@@ -60,7 +101,15 @@ func pick(c config.Config, name string, t models.Task) (*models.Model, error) {
 	return m, nil
 }
 
-// OpenEngine loads the runtime and the models, and lets both nets answer the shipped golden pictures.
+// ModelFolder is where a model of that name lies: a path is a folder, a bare name a folder in models.directory.
+func ModelFolder(c config.Config, name string) string {
+	if strings.ContainsRune(name, os.PathSeparator) {
+		return name
+	}
+	return filepath.Join(c.Models.Directory, name)
+}
+
+// OpenEngine loads the runtime and the models, and lets all nets answer the shipped golden pictures.
 func OpenEngine(c config.Config, log *slog.Logger) (*Engine, error) {
 	rt, err := tflite.Load(tflite.LoadOptions{Path: c.Models.Runtime})
 	if err != nil {
@@ -80,7 +129,7 @@ func OpenEngine(c config.Config, log *slog.Logger) (*Engine, error) {
 	return e, nil
 }
 
-// choose takes the first delegate of the preference that both nets run on and pass the self-test with.
+// choose takes the first delegate of the preference that all nets run on and pass the self-test with.
 func (e *Engine) choose(c config.Inference, log *slog.Logger) error {
 	var errs []error
 	for _, name := range c.Delegate {
@@ -101,26 +150,27 @@ func (e *Engine) choose(c config.Inference, log *slog.Logger) error {
 // Delegate names what runs the nets.
 func (e *Engine) Delegate() string { return e.options.Delegate }
 
-// Nets opens a pair of nets for one goroutine. close frees them.
-func (e *Engine) Nets() (d *models.Detector, l *models.Liveness, close func() error, err error) {
+// Nets opens the nets for one goroutine. close frees them.
+func (e *Engine) Nets() (d *models.Detector, l *models.Ensemble, close func() error, err error) {
+	const hint = "the model doesn't fit its manifest or this runtime; choose another, or none for the shipped one"
 	d, err = models.NewDetector(e.Runtime, e.Detector, e.options)
 	if err != nil {
-		return nil, nil, nil, &fault{ErrConfig, err, "the model doesn't fit its manifest or this runtime; choose another, or none for the shipped one"}
+		return nil, nil, nil, &fault{ErrConfig, err, hint}
 	}
-	l, err = models.NewLiveness(e.Runtime, e.Liveness, e.options)
+	l, err = models.NewEnsemble(e.Runtime, e.Liveness, e.options)
 	if err != nil {
-		return nil, nil, nil, errors.Join(&fault{ErrConfig, err, "the model doesn't fit its manifest or this runtime; choose another, or none for the shipped one"}, d.Close())
+		return nil, nil, nil, errors.Join(&fault{ErrConfig, err, hint}, d.Close())
 	}
 	return d, l, func() error { return errors.Join(l.Close(), d.Close()) }, nil
 }
 
-// selfTest lets both nets answer the golden pictures.
+// selfTest lets the nets answer the golden pictures.
 func (e *Engine) selfTest() error {
 	d, l, closeNets, err := e.Nets()
 	if err != nil {
 		return err
 	}
-	err = models.SelfTest(d, l)
+	err = models.SelfTest(d, l.Nets()...)
 	if err := errors.Join(err, closeNets()); err != nil {
 		return &fault{ErrInternal, fmt.Errorf("self-test: %w", err),
 			"the models don't answer as they did when they were made: the library or the processor is at fault; don't use this machine for access control"}

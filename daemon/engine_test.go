@@ -64,6 +64,7 @@ func TestModelsAreFoundByTheirNames(t *testing.T) {
 		is             error
 	}{
 		{"none is the shipped one", "", "built in", "", nil},
+		{"its name is, too", "shipped", "built in", "", nil},
 		{"a bare name is a folder in the directory", "good", filepath.Join(dir, "good"), "", nil},
 		{"a path is a folder", filepath.Join(dir, "good"), filepath.Join(dir, "good"), "", nil},
 		{"an unknown name", "nonesuch", "", "no such file", fs.ErrNotExist},
@@ -75,14 +76,17 @@ func TestModelsAreFoundByTheirNames(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := config.Default()
 			c.Models.Directory = dir
-			c.Models.Liveness = tt.liveness
+			if tt.liveness != "" {
+				c.Models.Liveness = config.Ensemble{{Name: tt.liveness, Weight: 1}}
+			}
 			d, l, err := LoadModels(c)
 			if tt.err == "" {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if d.Task != models.FaceDetection || l.Task != models.LivenessTask || !strings.HasPrefix(l.From, tt.from) {
-					t.Errorf("got %s for %s and %s (%s) for %s", d.Name, d.Task, l.Name, l.From, l.Task)
+				if d.Task != models.FaceDetection || l.Task != models.LivenessTask || len(l.Members) != 1 ||
+					!strings.HasPrefix(l.Members[0].Model.From, tt.from) {
+					t.Errorf("got %s for %s and %s (%+v) for %s", d.Name, d.Task, l.Name, l.Members, l.Task)
 				}
 				return
 			}
@@ -102,7 +106,7 @@ func TestModelsAreFoundByTheirNames(t *testing.T) {
 func TestRulesAreTheConfigurationsAndElseTheModels(t *testing.T) {
 	c := config.Default()
 	c.Decision.Window, c.Decision.MinFrames, c.Decision.Timeout, c.Decision.MinFace = 3*time.Second, 9, time.Minute, 0.3
-	e := &Engine{Liveness: &models.Model{Manifest: models.Manifest{Thresholds: models.Thresholds{LiveAt: 0.7, SpoofAt: 0.2}}}}
+	e := &Engine{Liveness: &models.Panel{Thresholds: models.Thresholds{LiveAt: 0.7, SpoofAt: 0.2}}}
 	for _, tt := range []struct {
 		name           string
 		live, spoof    float64

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path"
+	"path/filepath"
 
 	"github.com/livenessd/livenessd/tflite"
 )
@@ -18,23 +19,44 @@ import (
 // MaxFile bounds a .tflite file's size in bytes; the shipped ones are under a megabyte.
 const MaxFile = 64 << 20
 
-// ManifestFile is the name of the manifest in a model's folder.
-const ManifestFile = "manifest.yaml"
+// Names in a model's folder beside the .tflite.
+const (
+	ManifestFile = "manifest.yaml"
+	CardFile     = "README.md" // data, figures, limits, for people; it is no part of what is signed
+)
+
+// MaxCard bounds a card's size in bytes.
+const MaxCard = 256 << 10
 
 // Model is a manifest and the file that it vouches for.
 type Model struct {
 	Manifest
 	Data []byte // the .tflite; its SHA-256 is Manifest.SHA256
 	From string // where it was read, for people
+	// Signer is the fingerprint of the key that signed the manifest, "" where no signature was asked for.
+	Signer string
+	Card   string // README.md in the folder, "" where there is none
+
+	manifest []byte // as it was read
 }
 
 // Load reads the model in a folder of fsys and checks the file's SHA-256 over the bytes that it returns. from names fsys
 // in errors.
-func Load(fsys fs.FS, folder, from string) (*Model, error) {
+func Load(fsys fs.FS, folder, from string) (*Model, error) { return load(fsys, folder, from, nil) }
+
+// LoadFolder reads the model in a folder of this machine.
+func LoadFolder(folder string) (*Model, error) { return (*Trust)(nil).LoadFolder(folder) }
+
+// load reads a model. The signature is checked over the bytes of the manifest before they are looked into.
+func load(fsys fs.FS, folder, from string, t *Trust) (*Model, error) {
 	where := path.Join(from, folder)
 	text, err := read(fsys, path.Join(folder, ManifestFile), MaxManifest)
 	if err != nil {
 		return nil, fmt.Errorf("models: read the manifest in %s: %w", where, err)
+	}
+	signer, err := t.verify(fsys, folder, where, text)
+	if err != nil {
+		return nil, err
 	}
 	m, err := ParseManifest(path.Join(where, ManifestFile), text)
 	if err != nil {
@@ -45,18 +67,25 @@ func Load(fsys fs.FS, folder, from string) (*Model, error) {
 		return nil, fmt.Errorf("models: read %s: %w", path.Join(where, m.File), err)
 	}
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != m.SHA256 {
-		return nil, fmt.Errorf("models: %s has SHA-256 %x, its manifest says %s: the file is damaged or was replaced; install the model again",
-			path.Join(where, m.File), sum, m.SHA256)
+		return nil, &Refusal{What: fmt.Sprintf("%s has SHA-256 %x, its manifest says %s", path.Join(where, m.File), sum, m.SHA256),
+			hint: "the file is damaged or was replaced: install the model again"}
 	}
-	return &Model{Manifest: *m, Data: data, From: where}, nil
-}
-
-// LoadFolder reads the model in a folder of this machine.
-func LoadFolder(folder string) (*Model, error) {
-	return Load(os.DirFS(folder), ".", folder)
+	card, err := read(fsys, path.Join(folder, CardFile), MaxCard)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("models: read %s: %w", path.Join(where, CardFile), err)
+	}
+	return &Model{Manifest: *m, Data: data, From: where, Signer: signer, Card: string(card), manifest: text}, nil
 }
 
 func read(fsys fs.FS, name string, limit int64) ([]byte, error) {
+	// A pipe would block for ever, so the kind of file is looked at before it is opened.
+	st, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
+	}
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
@@ -72,10 +101,20 @@ func read(fsys fs.FS, name string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
+// readRegular reads a file of this machine.
+func readRegular(file string, limit int64) ([]byte, error) {
+	data, err := read(os.DirFS(filepath.Dir(file)), filepath.Base(file), limit)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return data, nil
+}
+
 //go:embed shipped
 var shipped embed.FS
 
-// Shipped reads the model of a task that is inside this program.
+// Shipped reads the model of a task that is inside this program. It needs no signature: who could replace it could replace
+// the code that checks signatures as well.
 func Shipped(t Task) (*Model, error) {
 	folder := map[Task]string{FaceDetection: "face", LivenessTask: "liveness"}[t]
 	if folder == "" {

@@ -25,8 +25,9 @@ func TestLoadChecksTheDigest(t *testing.T) {
 	}
 	f := folder()
 	f["m/net.tflite"].Data = []byte("the fi1e")
-	if _, err := Load(f, "m", "here"); err == nil || !strings.Contains(err.Error(), "here/m/net.tflite has SHA-256") ||
-		!strings.Contains(err.Error(), "install the model again") {
+	var refused *Refusal
+	if _, err := Load(f, "m", "here"); !errors.As(err, &refused) || !strings.HasPrefix(err.Error(), "models: MODEL_REFUSED: here/m/net.tflite has SHA-256") ||
+		!strings.Contains(refused.Hint(), "install the model again") {
 		t.Errorf("an altered file: %v", err)
 	}
 }

@@ -39,10 +39,10 @@ const (
 	tolerableLogOdds = 0.6
 )
 
-// SelfTest lets both nets look at golden pictures and tells how their answers moved from those that were recorded when the
+// SelfTest lets the nets look at golden pictures and tells how their answers moved from those that were recorded when the
 // models were made: a damaged library or processor answers otherwise, and often with great confidence. A model that isn't
 // shipped has no recorded answers; it is run all the same, and its answers must be numbers.
-func SelfTest(d *Detector, l *Liveness) error {
+func SelfTest(d *Detector, liveness ...*Liveness) error {
 	g, err := readGolden()
 	if err != nil {
 		return err
@@ -53,15 +53,17 @@ func SelfTest(d *Detector, l *Liveness) error {
 		if err != nil {
 			return err
 		}
-		got, err := p.answers(d, l, m)
-		if err != nil {
-			return fmt.Errorf("models: self-test on %s: %w", p.File, err)
-		}
-		if d.model.SHA256 == g.Detector {
-			errs = append(errs, p.compareFace(got))
-		}
-		if l.model.SHA256 == g.Liveness {
-			errs = append(errs, p.compareOdds(got))
+		for _, l := range liveness {
+			got, err := p.answers(d, l, m)
+			if err != nil {
+				return fmt.Errorf("models: self-test on %s: %w", p.File, err)
+			}
+			if d.model.SHA256 == g.Detector && l == liveness[0] {
+				errs = append(errs, p.compareFace(got))
+			}
+			if l.model.SHA256 == g.Liveness {
+				errs = append(errs, p.compareOdds(got))
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -6,9 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
 	"github.com/livenessd/livenessd/models"
 )
@@ -60,42 +63,63 @@ type modelRow struct {
 	SHA256  string      `json:"sha256,omitempty"`
 	Bytes   int         `json:"bytes,omitempty"`
 	From    string      `json:"from"`
-	Used    bool        `json:"used"` // by this configuration
+	Used    bool        `json:"used"`                // by this configuration
+	Signer  string      `json:"signed_by,omitempty"` // fingerprint of the key, where models.trusted_keys has any
+	Card    string      `json:"card,omitempty"`      // Markdown: data, figures, limits
 	Error   string      `json:"error,omitempty"`
 }
 
 func modelRows(cfg config.Config) ([]modelRow, error) {
+	trust, err := daemon.Trust(cfg)
+	if err != nil {
+		return nil, err
+	}
+	chosen := map[models.Task][]string{models.FaceDetection: {cfg.Models.Detector}}
+	for _, m := range cfg.Models.Liveness {
+		chosen[models.LivenessTask] = append(chosen[models.LivenessTask], m.Name)
+	}
+	if len(cfg.Models.Liveness) == 0 {
+		chosen[models.LivenessTask] = []string{""}
+	}
 	var rows []modelRow
 	for _, t := range []models.Task{models.FaceDetection, models.LivenessTask} {
 		m, err := models.Shipped(t)
-		chosen := cfg.Models.Detector
-		if t == models.LivenessTask {
-			chosen = cfg.Models.Liveness
-		}
-		rows = append(rows, newRow(m, err, "built in", chosen == ""))
+		used := slices.Contains(chosen[t], "") || slices.Contains(chosen[t], config.ShippedModel)
+		rows = append(rows, newRow(m, err, "built in", used))
 	}
+	folders, err := installed(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, folder := range folders {
+		m, err := trust.LoadFolder(folder)
+		used := slices.ContainsFunc(slices.Concat(chosen[models.FaceDetection], chosen[models.LivenessTask]), func(name string) bool {
+			return name != "" && name != config.ShippedModel && filepath.Clean(daemon.ModelFolder(cfg, name)) == folder
+		})
+		rows = append(rows, newRow(m, err, folder, used))
+	}
+	return rows, nil
+}
+
+// installed lists the folders in models.directory. Those whose names begin with a dot are being installed.
+func installed(cfg config.Config) ([]string, error) {
 	entries, err := os.ReadDir(cfg.Models.Directory)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("models: list %s: %w", cfg.Models.Directory, err)
 	}
+	var folders []string
 	for _, e := range entries {
-		if !e.IsDir() {
-			continue
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			folders = append(folders, filepath.Join(cfg.Models.Directory, e.Name()))
 		}
-		folder := filepath.Join(cfg.Models.Directory, e.Name())
-		m, err := models.LoadFolder(folder)
-		used := false
-		for _, c := range []string{cfg.Models.Detector, cfg.Models.Liveness} {
-			used = used || c == e.Name() || c != "" && filepath.Clean(c) == folder
-		}
-		rows = append(rows, newRow(m, err, folder, used))
 	}
-	return rows, nil
+	return folders, nil
 }
 
 func newRow(m *models.Model, err error, from string, used bool) modelRow {
 	if err != nil {
 		return modelRow{From: from, Used: used, Error: err.Error()}
 	}
-	return modelRow{m.Task, m.Name, m.Version, m.Licence, m.SHA256, len(m.Data), from, used, ""}
+	return modelRow{Task: m.Task, Name: m.Name, Version: m.Version, Licence: m.Licence, SHA256: m.SHA256, Bytes: len(m.Data), From: from, Used: used,
+		Signer: m.Signer, Card: m.Card}
 }
