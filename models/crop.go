@@ -18,10 +18,55 @@ type Box struct {
 // rect is a rectangle of whole pixels; X1 and Y1 belong to it.
 type rect struct{ X0, Y0, X1, Y1 int }
 
+// rect is the part of a picture of w×h pixels that the rule gives for a box. It may reach outside if the rule pads.
+func (c *Crop) rect(b Box, in *Input, w, h int) (rect, error) {
+	if c.Rule == "minifasnet" {
+		return cropRect(b, c.Scale, w, h)
+	}
+	if err := b.check(w, h); err != nil {
+		return rect{}, err
+	}
+	cx, cy, bw, bh := b.X+b.W/2, b.Y+b.H/2, b.W, b.H
+	if c.Aspect == "keep" {
+		aspect := float64(in.Width) / float64(in.Height)
+		bw, bh = math.Max(bw, bh*aspect), math.Max(bh, bw/aspect)
+	}
+	if c.Outside == "" || c.Outside == "shift" {
+		s := math.Min(c.Scale, math.Min(float64(w-1)/bw, float64(h-1)/bh))
+		x0, x1 := shiftInside(cx, bw*s, float64(w-1))
+		y0, y1 := shiftInside(cy, bh*s, float64(h-1))
+		return rect{x0, y0, x1, y1}, nil
+	}
+	x0, x1 := around(cx, bw*c.Scale)
+	y0, y1 := around(cy, bh*c.Scale)
+	if x1 < 0 || y1 < 0 || x0 >= w || y0 >= h || x1-x0 > maxPart || y1-y0 > maxPart {
+		return rect{}, fmt.Errorf("models: the surroundings of face box %v lie outside the picture of %d×%d", b, w, h)
+	}
+	return rect{x0, y0, x1, y1}, nil
+}
+
+// maxPart bounds a padded part in pixels, for the arithmetic's sake.
+const maxPart = 1 << 20
+
+// around gives the first and last pixel of an interval about a centre, wherever it lies.
+func around(centre, size float64) (int, int) {
+	n := max(1, int(math.Round(size)))
+	first := int(math.Round(centre - size/2))
+	return first, first + n - 1
+}
+
+// check refuses a box that is no rectangle near a picture of w×h pixels.
+func (b Box) check(w, h int) error {
+	if !(b.W >= 1 && b.H >= 1) || !(b.W+b.H < 1e7) || !(math.Abs(b.X)+math.Abs(b.Y) < 1e6) || w < 2 || h < 2 {
+		return fmt.Errorf("models: face box %v in a picture of %d×%d", b, w, h)
+	}
+	return nil
+}
+
 // cropRect applies the rule minifasnet (see Crop) to a box in a picture of w×h pixels.
 func cropRect(b Box, scale float64, w, h int) (rect, error) {
-	if !(b.W >= 1 && b.H >= 1) || math.IsInf(b.W+b.H, 0) || !(math.Abs(b.X)+math.Abs(b.Y) < 1e6) || w < 2 || h < 2 {
-		return rect{}, fmt.Errorf("models: face box %v in a picture of %d×%d", b, w, h)
+	if err := b.check(w, h); err != nil {
+		return rect{}, err
 	}
 	s := math.Min(scale, math.Min(float64(w-1)/b.W, float64(h-1)/b.H))
 	x0, x1 := shiftInside(b.X+b.W/2, b.W*s, float64(w-1))
@@ -67,13 +112,14 @@ func newSampler(w, h int, order string) *sampler {
 }
 
 // taps fills luma and chroma taps for n outputs over size samples from first on, in a plane of limit samples whose chroma
-// is subsampled by 2^shift. Luma is clamped to the part, as if it had been cut out first.
+// is subsampled by 2^shift. Luma is clamped to the part, as if it had been cut out first, and to the plane, which repeats its
+// edge where the part reaches outside.
 func taps(luma, chroma []tap, first, size, limit int, shift uint8, centred bool) {
 	ratio := float64(size) / float64(len(luma))
 	climit := (limit + 1<<shift - 1) >> shift
 	for i := range luma {
 		f := (float64(i)+0.5)*ratio - 0.5
-		luma[i] = between(f+float64(first), first, first+size-1)
+		luma[i] = between(f+float64(first), max(first, 0), min(first+size, limit)-1)
 		c := f + float64(first)
 		if centred {
 			c = (c+0.5)/float64(int(1)<<shift) - 0.5
@@ -95,7 +141,27 @@ func between(f float64, lo, hi int) tap {
 	return tap{int32(i), int32(i + 1), int32((f-float64(i))*weightOne + 0.5)}
 }
 
-// sample fills dst with w×h×3 bytes of the part r of the picture. The picture must have passed Check.
+// blacken makes what lies outside a picture of w×h pixels black: the pixels of dst whose centre does.
+func (s *sampler) blacken(dst []byte, r rect, w, h int) {
+	inside := func(i, n, first, last, limit int) bool {
+		at := float64(first) + (float64(i)+0.5)*float64(last-first+1)/float64(n) // from the edge of pixel 0
+		return at >= 0 && at < float64(limit)
+	}
+	for y := 0; y < s.h; y++ {
+		line := dst[y*s.w*3 : (y+1)*s.w*3]
+		if !inside(y, s.h, r.Y0, r.Y1, h) {
+			clear(line)
+			continue
+		}
+		for x := 0; x < s.w; x++ {
+			if !inside(x, s.w, r.X0, r.X1, w) {
+				clear(line[3*x : 3*x+3])
+			}
+		}
+	}
+}
+
+// sample fills dst with w×h×3 bytes of the part r of the picture, whose edges it repeats. The picture must have passed Check.
 func (s *sampler) sample(dst []byte, m *frame.Image, r rect) {
 	// JPEG puts a chroma sample into the middle of its pixels; packed 4:2:2 and NV12 put it beside the left one.
 	taps(s.x, s.cx, r.X0, r.X1-r.X0+1, m.Width, m.ShiftX, m.Full)

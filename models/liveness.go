@@ -57,11 +57,15 @@ func (l *Liveness) Crop(m *frame.Image, face Box) error {
 	if err := m.Check(); err != nil {
 		return err
 	}
-	r, err := cropRect(face, l.model.Crop.Scale, m.Width, m.Height)
+	c := l.model.Crop
+	r, err := c.rect(face, &l.model.Input, m.Width, m.Height)
 	if err != nil {
 		return err
 	}
 	l.crop.sample(l.net.pix, m, r)
+	if c.Outside == "black" {
+		l.crop.blacken(l.net.pix, r, m.Width, m.Height)
+	}
 	return nil
 }
 

@@ -60,13 +60,23 @@ type Input struct {
 	Std  []float64 `yaml:"std,omitempty"`
 }
 
-// Crop is the rule that makes a liveness net's picture from a frame and a face box.
+// Crop is the rule that makes a liveness net's picture from a frame and a face box. Whatever the part of the frame is, it is
+// resized to the input bilinearly without anti-aliasing.
 type Crop struct {
 	// Rule minifasnet: the box is scaled by Scale about its centre, the scale clamped so that the result fits the picture
-	// (s = min((H−1)/h, (W−1)/w, Scale)), shifted inside rather than padded, its aspect kept, and squashed to the input
-	// bilinearly without anti-aliasing, as upstream's Silent-Face-Anti-Spoofing does.
+	// (s = min((H−1)/h, (W−1)/w, Scale)), shifted inside rather than padded, its aspect kept, and squashed to the input, as
+	// upstream's Silent-Face-Anti-Spoofing does. It is for nets that were trained with it, to the pixel.
+	//
+	// Rule box: the box, grown to the input's aspect if Aspect says so, is scaled by Scale about its centre; Outside says
+	// what becomes of what then lies outside the picture.
 	Rule  string  `yaml:"rule"`
 	Scale float64 `yaml:"scale"`
+	// Aspect, for rule box. squash (the usual): the box's aspect is kept, and squashed to the input's. keep: the box is
+	// grown on its shorter side to the input's aspect, so that faces aren't distorted; a square for a square input.
+	Aspect string `yaml:"aspect,omitempty"`
+	// Outside, for rule box. shift (the usual): the scale is clamped so that the part fits the picture, and the part is
+	// moved inside. black and edge: the part stays where it is, and what lies outside is black, or repeats the edge.
+	Outside string `yaml:"outside,omitempty"`
 }
 
 // Output is the meaning of a liveness net's answer.
@@ -191,10 +201,10 @@ func (in *Input) check() (errs []error) {
 
 func (m *Manifest) checkLiveness() (errs []error) {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if c := m.Crop; c == nil {
+	if m.Crop == nil {
 		bad("crop is missing")
-	} else if c.Rule != "minifasnet" || !(c.Scale >= 1 && c.Scale <= 8) {
-		bad("crop: rule %q with scale %v; the rule is minifasnet, with scale 1 to 8", c.Rule, c.Scale)
+	} else {
+		errs = append(errs, m.Crop.check()...)
 	}
 	if o := m.Output; o == nil {
 		bad("output is missing")
@@ -216,6 +226,31 @@ func (m *Manifest) checkLiveness() (errs []error) {
 	}
 	if t := m.Thresholds; !(t.SpoofAt > 0 && t.SpoofAt < t.LiveAt && t.LiveAt < 1) {
 		bad("thresholds: 0 < spoof_at < live_at < 1 must hold, not %v and %v", t.SpoofAt, t.LiveAt)
+	}
+	return errs
+}
+
+func (c *Crop) check() (errs []error) {
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("crop: "+format, args...)) }
+	lowest := 1.0
+	switch c.Rule {
+	case "minifasnet":
+		if c.Aspect != "" || c.Outside != "" {
+			bad("aspect and outside are for rule box; minifasnet squashes and shifts")
+		}
+	case "box":
+		lowest = 0.25
+		if c.Aspect != "" && c.Aspect != "squash" && c.Aspect != "keep" {
+			bad("aspect %q: squash or keep", c.Aspect)
+		}
+		if c.Outside != "" && c.Outside != "shift" && c.Outside != "black" && c.Outside != "edge" {
+			bad("outside %q: shift, black or edge", c.Outside)
+		}
+	default:
+		bad("rule %q: minifasnet or box", c.Rule)
+	}
+	if !(c.Scale >= lowest && c.Scale <= 8) {
+		bad("scale %v: %v to 8", c.Scale, lowest)
 	}
 	return errs
 }

@@ -70,6 +70,12 @@ func TestManifestsThatMakeNoSenseAreRefused(t *testing.T) {
 		{"mean of int8", "zero_point: -128}", "zero_point: -128, mean: [1, 2, 3]}", "mean and std are for float32"},
 		{"crop rule", "rule: minifasnet", "rule: other", `rule "other"`},
 		{"crop scale", "scale: 2.7", "scale: .nan", "scale NaN"},
+		{"crop scale too small for the rule", "scale: 2.7", "scale: 0.5", "scale 0.5: 1 to 8"},
+		{"crop scale too small", "rule: minifasnet, scale: 2.7", "rule: box, scale: 0.1", "scale 0.1: 0.25 to 8"},
+		{"aspect of another rule", "scale: 2.7", "scale: 2.7, aspect: keep", "aspect and outside are for rule box"},
+		{"outside of another rule", "scale: 2.7", "scale: 2.7, outside: black", "aspect and outside are for rule box"},
+		{"aspect", "rule: minifasnet, scale: 2.7", "rule: box, scale: 2.7, aspect: round", `aspect "round": squash or keep`},
+		{"outside", "rule: minifasnet, scale: 2.7", "rule: box, scale: 2.7, outside: grey", `outside "grey": shift, black or edge`},
 		{"live class", "live: 1", "live: 3", "class 3 of 3"},
 		{"attack is the live class", "0: print", "1: print", "attack 1"},
 		{"kind of output", "kind: logits", "kind: guesses", `kind "guesses"`},
@@ -117,6 +123,34 @@ func TestManifestsAreBounded(t *testing.T) {
 	}
 	if m, err := ParseManifest("m.yaml", []byte(b.String())); err == nil {
 		t.Errorf("a billion laughs are read as %+v", m)
+	}
+}
+
+// Each of these is a way in which nets that others trained want to be fed and read.
+func TestManifestsSayHowANetIsFed(t *testing.T) {
+	for _, tt := range []struct{ name, from, to string }{
+		{"raw float32", "type: int8, scale: 1, zero_point: -128", "type: float32"},
+		{"normalised float32", "type: int8, scale: 1, zero_point: -128", "type: float32, mean: [104, 117, 123], std: [1, 1, 1]"},
+		{"uint8", "type: int8, scale: 1, zero_point: -128", "type: uint8, scale: 1, zero_point: 0"},
+		{"RGB", "order: BGR", "order: RGB"},
+		{"softmax", "kind: logits", "kind: softmax"},
+		{"another live class", "live: 1, attacks: {0: print, 2: replay}", "live: 0, attacks: {1: print, 2: replay}"},
+		{"no kinds of attack", ", attacks: {0: print, 2: replay}", ""},
+		{"a wider crop", "scale: 2.7", "scale: 4"},
+		{"the box itself", "rule: minifasnet, scale: 2.7", "rule: box, scale: 1"},
+		{"a part of the box", "rule: minifasnet, scale: 2.7", "rule: box, scale: 0.8"},
+		{"an undistorted crop, moved inside", "rule: minifasnet, scale: 2.7", "rule: box, scale: 1.3, aspect: keep, outside: shift"},
+		{"padded with black", "rule: minifasnet, scale: 2.7", "rule: box, scale: 1.3, aspect: squash, outside: black"},
+		{"padded with its edge", "rule: minifasnet, scale: 2.7", "rule: box, scale: 1.3, aspect: keep, outside: edge"},
+		{"an input that isn't square", "width: 80", "width: 112"},
+	} {
+		text := strings.Replace(livenessManifest, tt.from, tt.to, 1)
+		if text == livenessManifest {
+			t.Fatalf("%s changes nothing", tt.name)
+		}
+		if _, err := ParseManifest("m.yaml", []byte(text)); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
 	}
 }
 
