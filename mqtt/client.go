@@ -81,10 +81,11 @@ func (o *Options) prepare() (c *Client, err error) {
 		o.Pause = pause
 	}
 	if o.QueueLimit < 1 || o.Timeout < 0 {
-		return nil, &Error{Op: fmt.Sprintf("queue for %d verdicts, time-out %v", o.QueueLimit, o.Timeout), Err: errors.New("at least 1, and not negative"),
-			hint: "leave both out for 1000 verdicts and 10s"}
+		return nil, &Error{Op: fmt.Sprintf("queue for %d verdicts, time-out %v", o.QueueLimit, o.Timeout),
+			Err: errors.New("at least 1, and not negative"), hint: "leave both out for 1000 verdicts and 10s"}
 	}
-	c = &Client{o: *o, wake: make(chan struct{}, 1), done: make(chan struct{}), states: map[string]*state{}, queue: queue{limit: o.QueueLimit}}
+	c = &Client{o: *o, wake: make(chan struct{}, 1), done: make(chan struct{}), states: map[string]*state{},
+		queue: queue{limit: o.QueueLimit}}
 	c.closing, c.beginClosing = context.WithCancel(context.Background())
 	if c.topics, err = NewTopics(o.Prefix, o.Device); err != nil {
 		return nil, err
@@ -169,7 +170,8 @@ func New(o Options) (*Client, error) {
 		return nil, err
 	}
 	if e := c.link.endpoint; o.PasswordFile != "" && !e.tls && !e.loopback() {
-		c.o.Log.Warn("the broker's password crosses the network in the clear", "broker", e.String(), "hint", "use a broker with TLS, and mqtts:// in its url")
+		c.o.Log.Warn("the broker's password crosses the network in the clear", "broker", e.String(),
+			"hint", "use a broker with TLS, and mqtts:// in its url")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
@@ -205,8 +207,8 @@ func (c *Client) PublishVerdict(v Verdict) {
 	}
 	if lost := c.queue.push(&item{verdict: v, queued: c.o.Now()}); lost != nil {
 		if c.full == 0 {
-			c.o.Log.Warn("the queue of verdicts is full: the oldest are dropped, spoofs last", "limit", c.queue.limit, "dropping", lost.verdict.Verdict,
-				"hint", "the broker has been away for long: see the connection")
+			c.o.Log.Warn("the queue of verdicts is full: the oldest are dropped, spoofs last", "limit", c.queue.limit,
+				"dropping", lost.verdict.Verdict, "hint", "the broker has been away for long: see the connection")
 		}
 		c.full++
 		c.drop(lost.verdict.Verdict)
@@ -543,7 +545,8 @@ func (s *session) one() (bool, error) {
 	if err := s.fly(t.Verdict(i.verdict.Camera), payload, false, nil); err != nil {
 		return false, err
 	}
-	return true, s.fly(t.Attack(i.verdict.Camera), payload, false, done) // both are acknowledged when this one is, as flights end in order
+	// Flights end in order, so that both are acknowledged when the second is.
+	return true, s.fly(t.Attack(i.verdict.Camera), payload, false, done)
 }
 
 func (s *session) fly(topic string, payload []byte, retained bool, done func()) error {
@@ -562,8 +565,8 @@ func (s *session) contradict() error {
 		level = slog.LevelDebug
 	}
 	s.contradicted = true
-	s.c.o.Log.Log(s.ctx, level, "the device was called offline while it is connected; it says online again", "topic", s.c.topics.Availability(),
-		"hint", "if this repeats itself, another program publishes the availability of this device")
+	s.c.o.Log.Log(s.ctx, level, "the device was called offline while it is connected; it says online again",
+		"topic", s.c.topics.Availability(), "hint", "if this repeats itself, another program publishes the availability of this device")
 	s.held = time.After(assertPause)
 	return s.fly(s.c.topics.Availability(), []byte(Online), true, nil)
 }

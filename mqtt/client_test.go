@@ -154,7 +154,8 @@ func TestWhatContradictsItselfIsNeverPublished(t *testing.T) {
 func TestRepeatedRefusalIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
 	f := newFake(t, func(_ int, c net.Conn) {})
-	c := start(t, Options{URL: f.url(), Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError})), Pause: newGate().pause})
+	handler := slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError})
+	c := start(t, Options{URL: f.url(), Log: slog.New(handler), Pause: newGate().pause})
 	v := liveVerdict()
 	v.Action = ""
 	for range 5 {
@@ -372,7 +373,8 @@ func TestRefusedPasswordIsSaidWithAHintAndReadAnew(t *testing.T) {
 		write("wrong\n", 0o600)
 		var log bytes.Buffer
 		g := newGate()
-		c := start(t, Options{URL: f.url(), Username: "me", PasswordFile: path, Pause: g.pause, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		c := start(t, Options{URL: f.url(), Username: "me", PasswordFile: path, Pause: g.pause,
+			Log: slog.New(slog.NewTextHandler(&log, nil))})
 		c.PublishVerdict(numbered(1))
 		take(t, "the first attempt's end", g.waits)
 		if err := c.Status().Err; !hinted(err, "password_file") {
@@ -415,8 +417,8 @@ func TestSameFailureIsLoggedOnce(t *testing.T) {
 }
 
 func TestPausesGrowToAMinuteAndAreDrawnFromAllOfIt(t *testing.T) {
-	for attempt, ceiling := range []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second,
-		32 * time.Second, time.Minute, time.Minute, time.Minute} {
+	for attempt, ceiling := range []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second,
+		16 * time.Second, 32 * time.Second, time.Minute, time.Minute, time.Minute} {
 		for _, random := range []float64{0, 0.5, 0.999} {
 			if got, want := backoff(attempt, random), time.Duration(random*float64(ceiling)); got != want {
 				t.Errorf("attempt %d, random %v: %v, want %v", attempt, random, got, want)
@@ -563,7 +565,9 @@ func TestMalformedAnswersEndTheConnectionAndNothingElse(t *testing.T) {
 		eventually(t, name+": the delivery", func() bool { return c.Status().Published == 1 })
 	}
 	// An answer to CONNECT that isn't one.
-	for name, bad := range map[string][]byte{"an unknown code": {0x20, 2, 0, 77}, "another packet": {0xd0, 0}, "a line of text": []byte("220 ready\r\n")} {
+	for name, bad := range map[string][]byte{
+		"an unknown code": {0x20, 2, 0, 77}, "another packet": {0xd0, 0}, "a line of text": []byte("220 ready\r\n"),
+	} {
 		f := newFake(t, func(n int, c net.Conn) {
 			if n > 0 {
 				greet(c, 0)

@@ -97,11 +97,13 @@ type credentials struct {
 func (c credentials) check(e endpoint) error {
 	switch {
 	case c.passwordFile != "" && c.username == "":
-		return &Error{Op: "credentials", Err: errors.New("password_file without username"), hint: "set username too: MQTT 3.1.1 has no password without a name"}
+		return &Error{Op: "credentials", Err: errors.New("password_file without username"),
+			hint: "set username too: MQTT 3.1.1 has no password without a name"}
 	case (c.certFile == "") != (c.keyFile == ""):
 		return &Error{Op: "credentials", Err: errors.New("only one of cert_file and key_file"), hint: "set both, or none"}
 	case !e.tls && (c.caFile != "" || c.certFile != ""):
-		return &Error{Op: "credentials", Err: errors.New("ca_file or cert_file with a url without TLS"), hint: "write mqtts:// in the url, or leave the files out"}
+		return &Error{Op: "credentials", Err: errors.New("ca_file or cert_file with a url without TLS"),
+			hint: "write mqtts:// in the url, or leave the files out"}
 	}
 	return nil
 }

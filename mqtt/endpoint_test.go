@@ -109,8 +109,8 @@ func TestPasswordInTheClearIsSaid(t *testing.T) {
 		"mqtt://localhost": false, "mqtt://127.0.0.2": false, "mqtt://[::1]": false} {
 		var log bytes.Buffer
 		// The file isn't there, so that nobody is connected to.
-		c := start(t, Options{URL: url, Username: "me", PasswordFile: filepath.Join(t.TempDir(), "none"), Log: slog.New(slog.NewTextHandler(&log, nil)),
-			Pause: newGate().pause})
+		c := start(t, Options{URL: url, Username: "me", PasswordFile: filepath.Join(t.TempDir(), "none"), Pause: newGate().pause,
+			Log: slog.New(slog.NewTextHandler(&log, nil))})
 		if err := c.Close(t.Context()); err != nil {
 			t.Error(err)
 		}

@@ -15,9 +15,10 @@ import (
 )
 
 func TestDocumentsAreWhatTheirSchemasSay(t *testing.T) {
-	full := CameraState{Schema: 1, State: "failed", Code: CodePermissionRefused, Device: "/dev/video0", Format: "MJPG", Width: 640, Height: 480,
-		FPS: 29.97, Hint: "add the user to group video", Error: "permission denied", Since: Time(decidedAt())}
-	info := Info{Schema: 1, Device: "door-7", Version: "v0.1.0", Models: []ModelInfo{{Task: "liveness", Name: "a", Version: "1", SHA256: "0"}},
+	full := CameraState{Schema: 1, State: "failed", Code: CodePermissionRefused, Device: "/dev/video0", Format: "MJPG",
+		Width: 640, Height: 480, FPS: 29.97, Hint: "add the user to group video", Error: "permission denied", Since: Time(decidedAt())}
+	info := Info{Schema: 1, Device: "door-7", Version: "v0.1.0",
+		Models:  []ModelInfo{{Task: "liveness", Name: "a", Version: "1", SHA256: "0"}},
 		Runtime: "2.9.0", Delegate: "xnnpack", Cameras: []string{"front"}}
 	documents := map[string]map[string]any{
 		"verdict.json":      {},

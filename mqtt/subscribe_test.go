@@ -56,6 +56,7 @@ func TestSlowReaderGetsAllInOrderAcrossConnections(t *testing.T) {
 }
 
 func TestSubscribeSaysWhyItCannot(t *testing.T) {
+	const short = 50 * time.Millisecond
 	denies := newFake(t, func(_ int, c net.Conn) {
 		greet(c, 0)
 		converse(c, 0x80, everything)
@@ -78,8 +79,8 @@ func TestSubscribeSaysWhyItCannot(t *testing.T) {
 		text, hint string
 	}{
 		"denied":                {SubscribeOptions{URL: denies.url()}, "denied the subscription", "access list"},
-		"no answer":             {SubscribeOptions{URL: silent.url(), Timeout: 50 * time.Millisecond}, "no answer in time", "check host and port"},
-		"much but no answer":    {SubscribeOptions{URL: babbles.url(), Timeout: 50 * time.Millisecond}, "no answer in time", "check host and port"},
+		"no answer":             {SubscribeOptions{URL: silent.url(), Timeout: short}, "no answer in time", "check host and port"},
+		"much but no answer":    {SubscribeOptions{URL: babbles.url(), Timeout: short}, "no answer in time", "check host and port"},
 		"a refused password":    {SubscribeOptions{URL: refuses.url()}, "bad user name or password", "password_file"},
 		"nobody there":          {SubscribeOptions{URL: absent.url()}, "connection refused", "start the broker"},
 		"no url":                {SubscribeOptions{}, "empty", "mqtt://HOST"},

@@ -92,30 +92,34 @@ func TestTLS(t *testing.T) {
 	loopback := []net.IP{net.IPv4(127, 0, 0, 1)}
 	good := a.issue("good", x509.Certificate{IPAddresses: loopback})
 	named := a.issue("named", x509.Certificate{DNSNames: []string{"broker.example"}})
-	expired := a.issue("expired", x509.Certificate{IPAddresses: loopback, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)})
+	expired := a.issue("expired", x509.Certificate{IPAddresses: loopback, NotBefore: time.Now().Add(-2 * time.Hour),
+		NotAfter: time.Now().Add(-time.Hour)})
 	a.issue("client", x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	a.write("empty.pem", []byte("nothing\n"))
 	authorities := x509.NewCertPool()
 	authorities.AddCert(a.cert)
 	plain := &tls.Config{}
+	with := func(c tls.Certificate) *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c}} }
+	old := &tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
+	mutual := &tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authorities}
 	for name, test := range map[string]struct {
 		server       *tls.Config // plain for one without TLS
 		scheme       string
 		ca, cert     string
 		failure, say string // of the error and of its hint; "" if it connects
 	}{
-		"a trusted certificate":     {&tls.Config{Certificates: []tls.Certificate{good}}, "mqtts", "authority.pem", "", "", ""},
-		"an unknown authority":      {&tls.Config{Certificates: []tls.Certificate{good}}, "mqtts", "", "", "unknown authority", "ca_file"},
-		"another host's":            {&tls.Config{Certificates: []tls.Certificate{named}}, "mqtts", "authority.pem", "", "127.0.0.1", "as the broker's certificate names it"},
-		"an expired one":            {&tls.Config{Certificates: []tls.Certificate{expired}}, "mqtts", "authority.pem", "", "expired", "clock"},
-		"TLS 1.1":                   {&tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, "mqtts", "authority.pem", "", "protocol version", ""},
-		"a file without authority":  {&tls.Config{Certificates: []tls.Certificate{good}}, "mqtts", "empty.pem", "", "no certificate", "PEM"},
-		"no such file":              {&tls.Config{Certificates: []tls.Certificate{good}}, "mqtts", "none.pem", "", "no such file", "path"},
-		"a client's certificate":    {&tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authorities}, "mqtts", "authority.pem", "client", "", ""},
-		"none where one is wanted":  {&tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authorities}, "mqtts", "authority.pem", "", "certificate required", "cert_file"},
+		"a trusted certificate":     {with(good), "mqtts", "authority.pem", "", "", ""},
+		"an unknown authority":      {with(good), "mqtts", "", "", "unknown authority", "ca_file"},
+		"another host's":            {with(named), "mqtts", "authority.pem", "", "127.0.0.1", "as the broker's certificate names it"},
+		"an expired one":            {with(expired), "mqtts", "authority.pem", "", "expired", "clock"},
+		"TLS 1.1":                   {old, "mqtts", "authority.pem", "", "protocol version", ""},
+		"a file without authority":  {with(good), "mqtts", "empty.pem", "", "no certificate", "PEM"},
+		"no such file":              {with(good), "mqtts", "none.pem", "", "no such file", "path"},
+		"a client's certificate":    {mutual, "mqtts", "authority.pem", "client", "", ""},
+		"none where one is wanted":  {mutual, "mqtts", "authority.pem", "", "certificate required", "cert_file"},
 		"TLS at a port without":     {plain, "mqtts", "authority.pem", "", "TLS handshake", "mqtt://"},
-		"no TLS at a port with it":  {&tls.Config{Certificates: []tls.Certificate{good}}, "mqtt", "", "", "", "mqtts://"},
-		"a certificate without key": {&tls.Config{Certificates: []tls.Certificate{good}}, "mqtts", "authority.pem", "authority.pem", "", "the key that belongs to it"},
+		"no TLS at a port with it":  {with(good), "mqtt", "", "", "", "mqtts://"},
+		"a certificate without key": {with(good), "mqtts", "authority.pem", "authority.pem", "", "the key that belongs to it"},
 	} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

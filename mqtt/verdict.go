@@ -116,7 +116,8 @@ func (v *Verdict) SetCode(c Code) {
 
 // clone shares nothing with v.
 func (v Verdict) clone() Verdict {
-	v.Code, v.CodeNumber, v.Score, v.Session, v.Face = copied(v.Code), copied(v.CodeNumber), copied(v.Score), copied(v.Session), copied(v.Face)
+	v.Code, v.CodeNumber, v.Score = copied(v.Code), copied(v.CodeNumber), copied(v.Score)
+	v.Session, v.Face = copied(v.Session), copied(v.Face)
 	return v
 }
 

@@ -23,8 +23,9 @@ func ptr[T any](v T) *T { return &v }
 // liveVerdict is as complete as a verdict can be.
 func liveVerdict() Verdict {
 	return Verdict{
-		Schema: 1, ID: "01978c3a-5b6c-7d8e-9f01-23456789abcd", Device: "door-7", Camera: "front", Boot: "01978c3a-0000-7000-8000-000000000001",
-		Seq: 1234, Verdict: Live, Score: ptr(0.931), LiveAt: 0.8, SpoofAt: 0.35, Action: Allow, Frames: 9, Face: &Face{412, 180, 236, 301},
+		Schema: 1, ID: "01978c3a-5b6c-7d8e-9f01-23456789abcd", Device: "door-7", Camera: "front",
+		Boot: "01978c3a-0000-7000-8000-000000000001", Seq: 1234, Verdict: Live, Score: ptr(0.931),
+		LiveAt: 0.8, SpoofAt: 0.35, Action: Allow, Frames: 9, Face: &Face{412, 180, 236, 301},
 		CapturedAt: Time(decidedAt().Add(-412 * time.Millisecond)), DecidedAt: Time(decidedAt()), LatencyMS: 412,
 		ExpiresAt: Time(decidedAt().Add(5 * time.Second)), ClockSynced: true,
 		Model:    ModelRef{Name: "liveness", Version: "1.0.0", SHA256: strings.Repeat("0123456789abcdef", 4)},
@@ -36,7 +37,8 @@ func spoofVerdict() Verdict {
 	v := liveVerdict()
 	v.Verdict, v.Score, v.Attack, v.Action = Spoof, ptr(0.031), "replay", Deny
 	v.SetCode(CodePADAttack)
-	v.Session = &Session{ID: "01978d00-0000-7000-8000-000000000002", Application: "staff-door", Purpose: Authentication, Subject: "u1", Nonce: "n-123"}
+	v.Session = &Session{ID: "01978d00-0000-7000-8000-000000000002", Application: "staff-door", Purpose: Authentication, Subject: "u1",
+		Nonce: "n-123"}
 	return v
 }
 

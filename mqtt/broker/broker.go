@@ -1,7 +1,7 @@
 // Package broker is a small MQTT broker in this process, for the demonstration and for tests.
 //
-// It listens on the loopback interface only and lets everybody in who can reach that. It keeps nothing on disk, and promises nothing of
-// what a real broker does about load, access or restarts: a door should have a real one.
+// It listens on the loopback interface only and lets everybody in who can reach that. It keeps nothing on disk, and promises
+// nothing of what a real broker does about load, access or restarts: a door should have a real one.
 package broker
 
 import (
