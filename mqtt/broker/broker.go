@@ -47,12 +47,19 @@ func Start(o Options) (*Broker, error) {
 		return nil, err
 	}
 	s := mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler)})
+	hooks := []mqtt.Hook{
+		new(auth.AllowHook), // lets everybody in; without any hook nobody would be
+		&order{aliases: s.Options.Capabilities.TopicAliasMaximum},
+	}
 	b := &Broker{server: s, port: l.Addr().(*net.TCPAddr).Port, close: sync.OnceValue(s.Close)}
-	// The hook lets everybody in; without any nobody would be.
-	if err = s.AddHook(new(auth.AllowHook), nil); err == nil {
-		if err = s.AddListener(listeners.NewNet("loopback", l)); err == nil {
-			err = s.Serve()
-		}
+	for _, h := range hooks {
+		err = errors.Join(err, s.AddHook(h, nil))
+	}
+	if err == nil {
+		err = s.AddListener(listeners.NewNet("loopback", l))
+	}
+	if err == nil {
+		err = s.Serve()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("broker: start at %s: %w", l.Addr(), errors.Join(err, l.Close()))

@@ -1,9 +1,13 @@
 package broker_test
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/livenessd/livenessd/mqtt"
@@ -82,5 +86,85 @@ func TestMessagesGoThroughTheBroker(t *testing.T) {
 	}
 	if err := c.Close(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSubscribersAndRetainedMessagesAtOnce is for the race detector, and for a lock that somebody forgets to give back.
+func TestSubscribersAndRetainedMessagesAtOnce(t *testing.T) {
+	b, err := broker.Start(broker.Options{Port: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for j := range 10 {
+				c, err := mqtt.New(mqtt.Options{URL: b.URL(), Device: fmt.Sprintf("door-%d-%d", i, j)})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				in, err := mqtt.Subscribe(ctx, mqtt.SubscribeOptions{URL: b.URL()})
+				if err != nil {
+					t.Error(err)
+				} else {
+					<-in // its own, if no other
+				}
+				cancel()
+				if j%2 == 0 {
+					_ = c.Close(ctx) // has no time left, so that the will says offline
+				}
+				if err := c.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestInvalidPacketsDoNotStopTheBroker(t *testing.T) {
+	b, err := broker.Start(broker.Options{Port: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	connect := []byte{0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0, 0, 1, 'x'}
+	for name, bad := range map[string][]byte{
+		"SUBSCRIBE without a topic":           {0x82, 2, 0, 1},
+		"SUBSCRIBE with a bad filter":         {0x82, 8, 0, 1, 0, 3, 'a', '#', 'b', 0},
+		"SUBSCRIBE with a bad QoS":            {0x82, 6, 0, 1, 0, 1, 'a', 3},
+		"SUBSCRIBE with packet id 0":          {0x82, 6, 0, 0, 0, 1, 'a', 0},
+		"retained PUBLISH to a wildcard":      {0x31, 4, 0, 1, '#', 'x'},
+		"retained PUBLISH without a topic":    {0x31, 3, 0, 0, 'x'},
+		"retained PUBLISH with packet id 0":   {0x33, 6, 0, 1, 'a', 0, 0, 'x'},
+		"retained PUBLISH to the broker's":    {0x31, 7, 0, 4, '$', 'S', 'Y', 'S', 'x'},
+		"retained PUBLISH of nothing":         {0x31, 3, 0, 1, 'a'},
+		"CONNECT again":                       connect,
+		"a packet that is cut off":            {0x31, 100, 0, 1, 'a'},
+		"UNSUBSCRIBE from nothing":            {0xa2, 2, 0, 1},
+		"SUBSCRIBE that is fine":              {0x82, 6, 0, 1, 0, 1, 'a', 0},
+		"retained PUBLISH at QoS 3 of nobody": {0x37, 6, 0, 1, 'a', 0, 1, 'x'},
+	} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(b.URL(), "mqtt://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write(slices.Concat(connect, bad, []byte{0xe0, 0})); err != nil {
+			t.Error(name, err)
+		}
+		if err := c.(*net.TCPConn).CloseWrite(); err != nil { // it would wait for the rest of one that is cut off
+			t.Error(name, err)
+		}
+		_, _ = io.Copy(io.Discard, c) // until the broker has ended it
+		_ = c.Close()
+		// Others still can subscribe and publish.
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := mqtt.Subscribe(ctx, mqtt.SubscribeOptions{URL: b.URL()}); err != nil {
+			t.Fatalf("after %s: %v", name, err)
+		}
+		cancel()
 	}
 }
