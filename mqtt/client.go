@@ -284,7 +284,7 @@ func (c *Client) run(ctx context.Context) {
 		if c.finished() {
 			return
 		}
-		began := time.Now()
+		began, closing := time.Now(), c.closing.Err() != nil
 		connected, err := c.serve(ctx)
 		if err == nil || ctx.Err() != nil {
 			c.mu.Lock()
@@ -300,10 +300,10 @@ func (c *Client) run(ctx context.Context) {
 		}
 		failures++
 		c.lost(err, connected, failures)
-		if c.closing.Err() != nil {
+		if closing {
 			attempt = 0 // there is little time
 		}
-		c.rest(ctx, backoff(attempt, rand.Float64()))
+		c.rest(ctx, backoff(attempt, rand.Float64()), closing)
 	}
 }
 
@@ -314,9 +314,9 @@ func (c *Client) finished() bool {
 	return c.closing.Err() != nil && len(c.queue.items) == 0
 }
 
-// rest waits before the next attempt. A Close in the middle of it makes the attempt come at once.
-func (c *Client) rest(ctx context.Context, d time.Duration) {
-	if c.closing.Err() == nil {
+// rest waits before the next attempt. A Close since the last one began, or in the middle of the wait, makes the next come at once.
+func (c *Client) rest(ctx context.Context, d time.Duration, closing bool) {
+	if !closing {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
