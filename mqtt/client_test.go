@@ -673,6 +673,21 @@ func TestCloseWithNothingToSayWaitsForNobody(t *testing.T) {
 	wg.Wait()
 }
 
+func TestCloseDuringAnAttemptDoesNotWaitForThePauseAfterIt(t *testing.T) {
+	attempt := make(chan struct{}, 1)
+	f := newFake(t, func(_ int, c net.Conn) {
+		attempt <- struct{}{}
+		_, _ = io.Copy(io.Discard, c)
+	})
+	c := start(t, Options{URL: f.url(), Timeout: 200 * time.Millisecond, Pause: newGate().pause}) // which would last for ever
+	take(t, "an attempt", attempt)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := c.Close(ctx); err != nil || ctx.Err() != nil {
+		t.Errorf("%v, context %v", err, ctx.Err())
+	}
+}
+
 // TestNothingIsLostWhileTheBrokerComesAndGoes is for the race detector, too.
 func TestNothingIsLostWhileTheBrokerComesAndGoes(t *testing.T) {
 	const cameras, each = 4, 200
