@@ -17,12 +17,14 @@ import (
 )
 
 func (a *app) models() *cobra.Command {
-	c := &cobra.Command{Use: "models", Short: "The models that are here", Args: usageArgs(cobra.NoArgs),
+	c := &cobra.Command{Use: "models", Short: "List, install, check and try models", Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	list := &cobra.Command{
 		Use:   "list",
 		Short: "List the models inside the program and in models.directory",
-		Args:  usageArgs(cobra.NoArgs),
+		Long: "Lists the models inside the program and those in models.directory. A star marks what the configuration uses. With --json,\n" +
+			"each has its card: the data, the figures and the limits that its makers state.",
+		Args: usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := a.load()
 			if err != nil {
@@ -44,14 +46,21 @@ func (a *app) models() *cobra.Command {
 					fmt.Fprintf(a.Stdout, "%s %s: %s\n", mark, r.From, r.Error)
 					continue
 				}
-				fmt.Fprintf(a.Stdout, "%s %-15s %s %s, %d kB, %s, sha256 %s… (%s)\n", mark, r.Task, r.Name, r.Version, (r.Bytes+999)/1000, r.Licence, r.SHA256[:12], r.From)
+				fmt.Fprintf(a.Stdout, "%s %-15s %s %s, %d kB, %s, sha256 %s…%s (%s)\n", mark, r.Task, r.Name, r.Version, (r.Bytes+999)/1000, r.Licence, r.SHA256[:12], signedBy(r.Signer), r.From)
 			}
 			return nil
 		},
 	}
 	a.jsonFlag(list, "print a JSON array")
-	c.AddCommand(list)
+	c.AddCommand(list, a.modelsInstall(), a.modelsVerify(), a.modelsProbe(), a.modelsSign(), a.modelsProbeChild())
 	return c
+}
+
+func signedBy(fingerprint string) string {
+	if fingerprint == "" {
+		return ""
+	}
+	return ", signed by " + fingerprint
 }
 
 // modelRow is a model as `models list --json` prints it.
@@ -81,7 +90,7 @@ func modelRows(cfg config.Config) ([]modelRow, error) {
 	if len(cfg.Models.Liveness) == 0 {
 		chosen[models.LivenessTask] = []string{""}
 	}
-	var rows []modelRow
+	rows := []modelRow{}
 	for _, t := range []models.Task{models.FaceDetection, models.LivenessTask} {
 		m, err := models.Shipped(t)
 		used := slices.Contains(chosen[t], "") || slices.Contains(chosen[t], config.ShippedModel)
