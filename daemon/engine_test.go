@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,61 @@ func TestModelsAreFoundByTheirNames(t *testing.T) {
 				t.Errorf("%v isn't %v", err, tt.is)
 			}
 		})
+	}
+}
+
+func TestModelsThatJudgeTogetherAgreeOnThresholds(t *testing.T) {
+	dir := t.TempDir()
+	modelFolder(t, filepath.Join(dir, "same"), models.LivenessTask, nil)
+	modelFolder(t, filepath.Join(dir, "stricter"), models.LivenessTask, func(name string, data []byte) []byte {
+		if name == models.ManifestFile {
+			data = regexp.MustCompile(`live_at: .*`).ReplaceAll(data, []byte("live_at: 0.99"))
+		}
+		return data
+	})
+	shipped, err := models.Shipped(models.LivenessTask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name         string
+		names        []string
+		live, spoof  float64 // in the configuration
+		liveAt, spot float64 // in effect; 0 is an error
+	}{
+		{"two that agree", []string{"shipped", "same"}, 0, 0, shipped.Thresholds.LiveAt, shipped.Thresholds.SpoofAt},
+		{"two that don't", []string{"shipped", "stricter"}, 0, 0, 0, 0},
+		{"two that don't, and half an answer", []string{"shipped", "stricter"}, 0, 0.1, 0, 0},
+		{"two that don't, and the answer", []string{"shipped", "stricter"}, 0.9, 0, 0.9, shipped.Thresholds.SpoofAt},
+		{"three of which one is absent", []string{"shipped", "same", "absent"}, 0.9, 0.1, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := config.Default()
+			c.Models.Directory, c.Decision.LiveAt, c.Decision.SpoofAt = dir, tt.live, tt.spoof
+			for _, n := range tt.names {
+				c.Models.Liveness = append(c.Models.Liveness, config.Member{Name: n, Weight: 1})
+			}
+			d, l, err := LoadModels(c)
+			if tt.liveAt == 0 {
+				if !errors.Is(err, ErrConfig) || Hint(err) == "" || l != nil {
+					t.Errorf("%+v, %v", l, err)
+				}
+				return
+			}
+			if err != nil || len(l.Members) != 2 || l.Name != shipped.Name+"+"+shipped.Name || l.SHA256 == shipped.SHA256 {
+				t.Fatalf("%+v, %v", l, err)
+			}
+			e := &Engine{Detector: d, Liveness: l}
+			if o := DecisionOptions(c, e); o.LiveAt != tt.liveAt || o.SpoofAt != tt.spot {
+				t.Errorf("thresholds %v and %v", o.LiveAt, o.SpoofAt)
+			}
+		})
+	}
+}
+
+func TestTheShippedModelHasOneName(t *testing.T) {
+	if config.ShippedModel != models.ShippedName {
+		t.Errorf("%s and %s", config.ShippedModel, models.ShippedName)
 	}
 }
 
