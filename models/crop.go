@@ -103,7 +103,6 @@ type sampler struct {
 	w, h           int // output
 	x, y, cx, cy   []tap
 	bgr            bool
-	lx, ly, lw, lh int // what the tables were made for
 }
 
 func newSampler(w, h int, order string) *sampler {
