@@ -46,7 +46,9 @@ type Plot struct {
 const (
 	side  = 13 * vg.Centimeter // of the DET plot
 	broad = 13 * vg.Centimeter // a histogram
-	high  = 4.4 * vg.Centimeter
+	high  = 4.6 * vg.Centimeter
+
+	margin = 2 * vg.Millimeter // around each
 )
 
 // Write draws the plot. Sets of which one side is missing have a histogram alone.
@@ -74,14 +76,14 @@ func (p Plot) Write(w io.Writer, f Format) error {
 	if err != nil {
 		return fmt.Errorf("pad: plot: %w", err)
 	}
-	det.Draw(draw.Crop(whole, 0, -broad, height-side, 0))
+	det.Draw(draw.Crop(whole, margin, -broad-margin, height-side+margin, -margin))
 	for i, s := range p.Sets {
 		h, err := p.histogram(s)
 		if err != nil {
 			return fmt.Errorf("pad: plot: %w", err)
 		}
 		top := vg.Length(i) * high
-		h.Draw(draw.Crop(whole, side, 0, height-top-high, -top))
+		h.Draw(draw.Crop(whole, side+margin, -margin, height-top-high+margin, -top-margin))
 	}
 	if _, err := canvas.WriteTo(w); err != nil {
 		return fmt.Errorf("pad: write the plot: %w", err)
@@ -105,12 +107,15 @@ func (p Plot) curves() []Set {
 func (p Plot) det() (*plot.Plot, error) {
 	d := plot.New()
 	d.Title.Text = "DET: attacks accepted, people refused"
-	d.X.Label.Text, d.Y.Label.Text = "APCER", "BPCER"
+	d.Title.TextStyle.Font.Size = 11
+	d.X.Label.Text, d.Y.Label.Text = "APCER, %", "BPCER, %"
 	for _, a := range []*plot.Axis{&d.X, &d.Y} {
 		a.Min, a.Max, a.Scale, a.Tick.Marker, a.Padding = least, most, deviate{}, percents{}, 0
+		a.Label.TextStyle.Font.Size, a.Tick.Label.Font.Size = 10, 8
 	}
 	d.Legend.Top = true
 	d.Legend.TextStyle.Font.Size = 9
+	d.Legend.XOffs, d.Legend.YOffs = -6, -6
 	d.Add(plotter.NewGrid())
 	equal, err := plotter.NewLine(plotter.XYs{{X: least, Y: least}, {X: most, Y: most}})
 	if err != nil {
@@ -167,13 +172,15 @@ func (p Plot) histogram(s Set) (*plot.Plot, error) {
 	h := plot.New()
 	h.Title.Text = label(s.Name)
 	h.Title.TextStyle.Font.Size = 10
-	h.X.Label.Text, h.Y.Label.Text = "P(live)", "share"
-	h.X.Label.TextStyle.Font.Size, h.Y.Label.TextStyle.Font.Size = 9, 9
+	h.X.Label.Text, h.Y.Label.Text = "P(live)", "share, %"
+	for _, a := range []*plot.Axis{&h.X, &h.Y} {
+		a.Label.TextStyle.Font.Size, a.Tick.Label.Font.Size, a.Padding = 9, 8, 0
+	}
 	h.X.Min, h.X.Max, h.Y.Min, h.Y.Max = 0, 1, 0, 0.05
-	h.X.Padding, h.Y.Padding = 0, 0
 	h.Y.Tick.Marker = shares{}
 	h.Legend.Top = true
 	h.Legend.TextStyle.Font.Size = 8
+	h.Legend.XOffs, h.Legend.YOffs = -6, -4
 	var attacks []float64
 	for _, name := range s.Sample.species {
 		attacks = append(attacks, s.Sample.attacks[name]...)
@@ -269,7 +276,7 @@ func (shares) Ticks(lo, hi float64) []plot.Tick {
 	return out
 }
 
-func percent(v float64) string { return strconv.FormatFloat(math.Round(v*1e4)/1e2, 'f', -1, 64) + " %" }
+func percent(v float64) string { return strconv.FormatFloat(math.Round(v*1e4)/1e2, 'f', -1, 64) }
 
 const colours = 7
 

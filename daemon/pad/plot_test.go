@@ -51,7 +51,7 @@ func TestAPlotNamesWhatItShows(t *testing.T) {
 		shown, never []string
 	}{
 		{"one set, a curve for each species", Plot{Sets: []Set{{"door", species}}, LiveAt: 0.5, SpoofAt: 0.2},
-			[]string{"APCER", "BPCER", "door", "print", "screen", "bona fide (4)", "attacks (4)", "0.1 %"}, nil},
+			[]string{"APCER", "BPCER", "door", "print", "screen", "bona fide (4)", "attacks (4)", "0.1", "95"}, nil},
 		{"several sets, a curve for each", Plot{Sets: []Set{{"door", species}, {"gate", species}}, LiveAt: 0.5}, []string{"door", "gate"}, []string{"print", "screen"}},
 		{"a set with one side", Plot{Sets: []Set{{"door", alone}}, LiveAt: 0.5}, []string{"door", "bona fide (1)"}, []string{"attacks ("}},
 		{"a threshold that accepts nothing", Plot{Sets: []Set{{"door", species}}, LiveAt: 1.5}, []string{"door"}, nil},
