@@ -37,7 +37,7 @@ func (a *app) score() *cobra.Command {
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 	}
 	fps := c.Flags().Float64("fps", 15, "frames per second of a clip")
-	c.Flags().StringVar(&face, "face", "", "X,Y,W,H: the face's box in pixels; skips detection (pictures)")
+	c.Flags().StringVar(&face, "face", "", "X,Y,W,H: the face's box in pixels; skips detection")
 	a.jsonFlag(c, "print one JSON object for each file")
 	c.RunE = func(_ *cobra.Command, files []string) error {
 		box, err := parseBox(face)
@@ -51,8 +51,11 @@ func (a *app) score() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		s.box, s.fps = box, *fps
 		defer s.close()
+		s.fps = *fps
+		if box != nil {
+			s.face = func(*frame.Image) models.Box { return *box }
+		}
 		bad := 0
 		for _, file := range files {
 			for _, r := range s.file(file) {
@@ -86,13 +89,18 @@ type scored struct {
 	Position *float64         `json:"position_s,omitempty"` // in a clip: seconds from its beginning to the verdict
 	Error    string           `json:"error,omitempty"`
 	Hint     string           `json:"hint,omitempty"`
+
+	unread bool // the file could not be read, or holds no picture: nothing was presented
 }
 
+// scorer judges files. It is what score and evaluate have in common.
 type scorer struct {
+	engine   *daemon.Engine
 	examiner daemon.Examiner
 	options  decision.Options
-	box      *models.Box
-	fps      float64
+	fps      float64                             // of clips
+	face     func(*frame.Image) models.Box       // where the face is; nil asks the detector
+	judged   func(*frame.Image, *daemon.Finding) // sees each frame whose face was judged; nil for nobody
 	close    func() error
 }
 
@@ -109,12 +117,12 @@ func (a *app) scorer() (*scorer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &scorer{examiner: daemon.Examiner{Finder: d, Judge: l, Now: time.Now}, options: daemon.DecisionOptions(cfg, e), close: closeNets}, nil
+	return &scorer{engine: e, examiner: daemon.Examiner{Finder: d, Judge: l, Now: time.Now}, options: daemon.DecisionOptions(cfg, e), close: closeNets}, nil
 }
 
 func (s *scorer) file(path string) []scored {
 	data, err := readFile(path)
-	if err == nil && isClip(path, data) {
+	if err == nil && isClip(path) {
 		return s.clip(path, camera.SplitMJPEG(data))
 	}
 	var m frame.Image
@@ -122,9 +130,28 @@ func (s *scorer) file(path string) []scored {
 		m, err = camera.DecodeStill(data)
 	}
 	if err != nil {
-		return []scored{s.failed(path, err)}
+		return []scored{s.unread(path, err)}
 	}
 	return []scored{s.still(path, &m)}
+}
+
+func (s *scorer) unread(path string, err error) scored {
+	r := s.failed(path, err)
+	r.unread = true
+	return r
+}
+
+// examine looks at one frame.
+func (s *scorer) examine(m *frame.Image, d *decision.Decider) (f daemon.Finding, err error) {
+	if s.face != nil {
+		f, err = s.examiner.ExamineBox(m, s.face(m))
+	} else {
+		f, err = s.examiner.Examine(m, d)
+	}
+	if err == nil && f.Judged && s.judged != nil {
+		s.judged(m, &f)
+	}
+	return f, err
 }
 
 func (s *scorer) failed(path string, err error) scored {
@@ -153,7 +180,7 @@ func readFile(path string) ([]byte, error) {
 }
 
 // isClip goes by the name, since a single JPEG is a clip of one frame as well.
-func isClip(path string, data []byte) bool {
+func isClip(path string) bool {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".mjpeg", ".mjpg":
 		return true
@@ -167,12 +194,7 @@ func (s *scorer) still(path string, m *frame.Image) scored {
 	if err != nil {
 		return s.failed(path, err)
 	}
-	var f daemon.Finding
-	if s.box != nil {
-		f, err = s.examiner.ExamineBox(m, *s.box)
-	} else {
-		f, err = s.examiner.Examine(m, d)
-	}
+	f, err := s.examine(m, d)
 	if err != nil {
 		return s.failed(path, err)
 	}
@@ -210,7 +232,7 @@ func (s *scorer) clip(path string, frames [][]byte) []scored {
 		return []scored{s.failed(path, err)}
 	}
 	if len(frames) == 0 {
-		return []scored{s.failed(path, errors.New("no JPEG picture in the clip"))}
+		return []scored{s.unread(path, errors.New("no JPEG picture in the clip"))}
 	}
 	var out []scored
 	start := time.Unix(0, 0)
@@ -241,14 +263,14 @@ func (s *scorer) clip(path string, frames [][]byte) []scored {
 			bad++ // as run does: a bad frame is counted and skipped
 			continue
 		}
-		f, err := s.examiner.Examine(&m, d)
+		f, err := s.examine(&m, d)
 		if err != nil {
 			return append(out, s.failed(path, err))
 		}
 		add(d.Observe(f.Observation(now, &m)), i)
 	}
 	if bad == len(frames) {
-		return append(out, s.failed(path, fmt.Errorf("none of the clip's %d frames can be decoded", bad)))
+		return append(out, s.unread(path, fmt.Errorf("none of the clip's %d frames can be decoded", bad)))
 	}
 	end := start.Add(time.Duration(float64(len(frames)) / s.fps * float64(time.Second)))
 	add(d.Idle(end.Add(s.options.Gone)), len(frames))

@@ -187,6 +187,20 @@ func TestAClipGoesThroughTheDecision(t *testing.T) {
 	}
 }
 
+func TestABoxThatIsGivenServesClipsToo(t *testing.T) {
+	needRuntime(t)
+	empty, err := os.ReadFile(picture("empty-1.jpg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clip := write(t, "empty.mjpeg", strings.Repeat(string(empty), 10))
+	r := call(t, "score", "--json", "--face", "100,100,80,90", withConfig(t, "decision: {live_at: 1e-6, spoof_at: 1e-7}\n"), clip)
+	rows := objects[scored](t, r.out)
+	if len(rows) != 1 || rows[0].Verdict != decision.Live || rows[0].Face == nil || rows[0].Face.X != 100 || rows[0].Face.Height != 90 {
+		t.Errorf("exit code %d: %s%s", r.code, r.out, r.errors)
+	}
+}
+
 func TestBoxesOnTheCommandLine(t *testing.T) {
 	for text, want := range map[string]*models.Box{
 		"1,2,3,4":          {X: 1, Y: 2, W: 3, H: 4},
