@@ -30,10 +30,11 @@ var arrows = map[string][]string{
 	"daemon/config":    {},
 	"daemon/decision":  {},
 	"daemon/demo":      {},
+	"daemon/pad":       {},
 	"daemon":           {"camera", "camera/frame", "daemon/config", "daemon/decision", "models", "mqtt", "tflite"},
 	"daemon/livenessd": {"daemon/command"},
-	"daemon/command": {"camera", "camera/frame", "camera/jpeg", "daemon", "daemon/config", "daemon/decision", "daemon/demo", "models", "mqtt",
-		"mqtt/broker", "tflite"},
+	"daemon/command": {"camera", "camera/frame", "camera/jpeg", "daemon", "daemon/config", "daemon/decision", "daemon/demo",
+		"daemon/pad", "models", "mqtt", "mqtt/broker", "tflite"},
 }
 
 // keepers is which package alone may import a library, or C. Its tests may, too.
@@ -45,7 +46,11 @@ var keepers = map[string][]string{
 	"github.com/goccy/go-yaml":            {"daemon/config", "models"},
 	"github.com/spf13/cobra":              {"daemon/command"},
 	"github.com/google/uuid":              {"daemon", "mqtt"},
+	"github.com/schollz/progressbar":      {"daemon/command"},
 	"golang.org/x/sys":                    {"camera", "daemon"},
+	"golang.org/x/term":                   {"daemon/command"},
+	"gonum.org/v1/gonum":                  {"daemon/pad"},
+	"gonum.org/v1/plot":                   {"daemon/pad"},
 	"C":                                   {"tflite", "camera/jpeg"},
 }
 
