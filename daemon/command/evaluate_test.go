@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -598,6 +599,33 @@ func TestPrintableNames(t *testing.T) {
 		if got := printable(name); got != want {
 			t.Errorf("%q: %s", name, got)
 		}
+	}
+}
+
+func TestTheDocsShowWhatEvaluatePrints(t *testing.T) {
+	needRuntime(t)
+	b, err := os.ReadFile(filepath.Join("..", "..", "docs", "evaluate.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := string(b)
+	for flag := range strings.Lines(call(t, "evaluate", "--help").out) {
+		name, _, _ := strings.Cut(strings.TrimSpace(flag), " ")
+		if strings.HasPrefix(name, "--") && name != "--config" && !strings.Contains(docs, name) {
+			t.Errorf("docs/evaluate.md doesn't mention %s", name)
+		}
+	}
+	// In a folder of its own, so that the names are those of the example.
+	t.Chdir(tree(t, map[string]string{"door/live/live-1.jpg": golden(t, "live-1.jpg"), "door/live/live-2.jpg": golden(t, "live-2.jpg"),
+		"door/live/empty-1.jpg": golden(t, "empty-1.jpg"), "door/spoof/print/1.jpg": golden(t, "print-1.jpg"), "door/spoof/replay/1.jpg": golden(t, "replay-1.jpg")}))
+	r := call(t, "evaluate", "--baselines", "--plot", "door.svg", withConfig(t, ""), "door")
+	// Figures are the model's, which changes: what stands between them is held.
+	figures := regexp.MustCompile(`[0-9a-f]{12}…|[0-9]+(\.[0-9]+)*|delegate \w+|(worst species here:) \w+|from |up to | +`)
+	mask := func(s string) string { return strings.TrimSpace(figures.ReplaceAllString(s, "")) }
+	_, block, _ := strings.Cut(docs, "\n```\n")
+	block, _, found := strings.Cut(block, "\n```\n")
+	if want, got := mask(block), mask(r.out); r.code != ExitOK || !found || want != got {
+		t.Errorf("exit code %d; docs/evaluate.md has\n%s\nwhere evaluate prints\n%s", r.code, block, r.out)
 	}
 }
 

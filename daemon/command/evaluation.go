@@ -263,8 +263,13 @@ func (a *app) printEvaluation(r *evaluation) error {
 	}
 	var b strings.Builder
 	r.text(&b)
-	_, err := io.WriteString(a.Stdout, b.String())
-	return err
+	for line := range strings.Lines(b.String()) {
+		// Tables end their lines with what the longest needs.
+		if _, err := io.WriteString(a.Stdout, strings.TrimRight(line, " \n")+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // text is the readable form. Figures of several folders have one line each; an average never stands without both its errors.
