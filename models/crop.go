@@ -100,9 +100,9 @@ type tap struct {
 
 // sampler squashes a part of a picture to out pixels bilinearly, straight from the planes. It keeps its tables.
 type sampler struct {
-	w, h           int // output
-	x, y, cx, cy   []tap
-	bgr            bool
+	w, h         int // output
+	x, y, cx, cy []tap
+	bgr          bool
 }
 
 func newSampler(w, h int, order string) *sampler {
