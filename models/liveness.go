@@ -22,6 +22,7 @@ type Liveness struct {
 	model  *Model
 	crop   *sampler
 	logits []float32
+	least  float64 // what a probability that was rounded to 0 may have been
 }
 
 // NewLiveness makes a liveness net of a model.
@@ -40,7 +41,9 @@ func NewLiveness(rt *tflite.Runtime, m *Model, o Options) (*Liveness, error) {
 	if n != m.Output.Classes {
 		return nil, errors.Join(fmt.Errorf("models: %s (%s) has %d outputs, its manifest says %d classes", m.Name, m.From, n, m.Output.Classes), net.Close())
 	}
-	return &Liveness{net: net, model: m, crop: newSampler(m.Input.Width, m.Input.Height, m.Input.Order), logits: make([]float32, n)}, nil
+	// A quantised softmax knows probabilities to half a step; no kind of softmax is surer than one in a million.
+	least := math.Max(1e-6, net.Outputs()[0].Scale/2)
+	return &Liveness{net: net, model: m, crop: newSampler(m.Input.Width, m.Input.Height, m.Input.Order), logits: make([]float32, n), least: least}, nil
 }
 
 // Model is the model that judges.
@@ -77,18 +80,18 @@ func (l *Liveness) Judge() (Judgement, error) {
 	if err := l.net.OutputFloat32(0, l.logits); err != nil {
 		return Judgement{}, fmt.Errorf("models: run %s: %w", l.model.Name, err)
 	}
-	return judgement(l.logits, l.model.Output)
+	return judgement(l.logits, l.model.Output, l.least)
 }
 
-// judgement reads the outputs of a net.
-func judgement(out []float32, o *Output) (Judgement, error) {
+// judgement reads the outputs of a net. least is the smallest probability that a softmax can tell from 0.
+func judgement(out []float32, o *Output, least float64) (Judgement, error) {
 	if !finite(out...) {
 		return Judgement{}, ErrNotFinite
 	}
 	logit := func(i int) float64 { return float64(out[i]) }
 	if o.Kind == "softmax" {
 		// A probability of 0 or 1 after rounding is not infinitely sure.
-		logit = func(i int) float64 { return math.Log(math.Min(math.Max(float64(out[i]), 1e-6), 1)) }
+		logit = func(i int) float64 { return math.Log(math.Min(math.Max(float64(out[i]), least), 1)) }
 	}
 	best, kind := math.Inf(-1), ""
 	for i := range out {
