@@ -8,6 +8,7 @@ import (
 	"image/png"
 	"io"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -81,19 +82,41 @@ func TestAPlotNamesWhatItShows(t *testing.T) {
 
 func TestAPictureGrowsWithItsSets(t *testing.T) {
 	s := sample(t, []float64{0.9}, []float64{0.1})
-	height := func(n int) int {
+	height := func(n int) float64 {
 		p := Plot{LiveAt: 0.5, SpoofAt: 0.2}
 		for i := range n {
 			p.Sets = append(p.Sets, Set{fmt.Sprint(i), s})
 		}
-		m, err := png.Decode(bytes.NewReader(drawn(t, p, PNG)))
+		var svg struct {
+			Height string `xml:"height,attr"`
+		}
+		if err := xml.Unmarshal(drawn(t, p, SVG), &svg); err != nil {
+			t.Fatal(err)
+		}
+		v, err := strconv.ParseFloat(strings.TrimSuffix(svg.Height, "pt"), 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return m.Bounds().Dy()
+		return v
 	}
-	if one, many := height(1), height(MostSets); one < 500 || many < 2*one {
-		t.Errorf("%d and %d pixels", one, many)
+	if one, many := height(1), height(MostSets); one < 200 || many < 2*one {
+		t.Errorf("%v and %v points", one, many)
+	}
+}
+
+func TestAPNGIsOne(t *testing.T) {
+	m, err := png.Decode(bytes.NewReader(drawn(t, Plot{Sets: []Set{{"door", sample(t, []float64{0.9}, []float64{0.1})}}, LiveAt: 0.5}, PNG)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, g, b, _ := m.At(0, 0).RGBA()
+	corner, axis := r&g&b == 0xffff, false
+	for x := range m.Bounds().Dx() {
+		r, g, b, _ := m.At(x, m.Bounds().Dy()/2).RGBA()
+		axis = axis || r+g+b < 3*0x4000
+	}
+	if !corner || !axis {
+		t.Errorf("white corner: %v, dark on the middle line: %v", corner, axis)
 	}
 }
 
