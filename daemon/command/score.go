@@ -31,13 +31,13 @@ func (a *app) score() *cobra.Command {
 		Use:   "score FILE…",
 		Short: "Judge pictures or clips as run would judge camera frames",
 		Long: "For each FILE one line, or one JSON object with --json: file, face box or null, score (P(live), 0…1), verdict and code.\n" +
-			"A picture (JPEG, PNG) is judged as a single frame at the thresholds that are in effect. A clip (concatenated JPEGs,\n" +
-			".mjpeg or .mjpg) is played through the decision at its --fps, and gives one line for each verdict.\n" +
+			"A picture (JPEG, PNG), turned as its Exif data say, is judged as a single frame at the thresholds that are in effect. A clip\n" +
+			"(concatenated JPEGs, .mjpeg or .mjpg) is played through the decision at its --fps, and gives one line for each verdict.\n" +
 			"Exit code 1 if a file could not be read; the others are still judged.",
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 	}
 	fps := c.Flags().Float64("fps", 15, "frames per second of a clip")
-	c.Flags().StringVar(&face, "face", "", "X,Y,W,H: the face's box in pixels; skips detection")
+	c.Flags().StringVar(&face, "face", "", "X,Y,W,H: the face's box in pixels of the upright picture; skips detection")
 	a.jsonFlag(c, "print one JSON object for each file")
 	c.RunE = func(_ *cobra.Command, files []string) error {
 		box, err := parseBox(face)
@@ -127,12 +127,21 @@ func (s *scorer) file(path string) []scored {
 	}
 	var m frame.Image
 	if err == nil {
-		m, err = camera.DecodeStill(data)
+		m, err = decode(data)
 	}
 	if err != nil {
 		return []scored{s.unread(path, err)}
 	}
 	return []scored{s.still(path, &m)}
+}
+
+// decode gives a picture the right way up.
+func decode(data []byte) (frame.Image, error) {
+	m, err := camera.DecodeStill(data)
+	if err != nil {
+		return m, err
+	}
+	return upright(m, orientation(data)), nil
 }
 
 func (s *scorer) unread(path string, err error) scored {
