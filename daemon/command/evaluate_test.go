@@ -543,26 +543,30 @@ func TestTheAnswerOfSeveralVerdicts(t *testing.T) {
 }
 
 func TestTraitsOfAFace(t *testing.T) {
-	// Gray 100 but for one pixel of 140.
-	m := image.NewGray(image.Rect(0, 0, 20, 10))
+	// Two fields of 80×80 beside one another: gray 100 but for one pixel of 140, and gray 50.
+	m := image.NewGray(image.Rect(0, 0, 2*sampled, sampled))
 	for i := range m.Pix {
 		m.Pix[i] = 100
+		if i%m.Stride >= sampled {
+			m.Pix[i] = 50
+		}
 	}
-	m.SetGray(12, 5, color.Gray{140})
+	m.SetGray(40, 30, color.Gray{140})
 	f := frame.FromImage(m)
-	// Laplacians of the 3×3 inner samples of a box of 5×5 about it: −160, four of 40, four of 0.
-	const variance = (160*160 + 4*40*40) / 9.0
+	first, second := models.Box{W: sampled, H: sampled}, models.Box{X: sampled, W: sampled, H: sampled}
+	// Of its 78×78 Laplacians one is −160 and four are 40; their mean is 0.
+	const variance, light = (160*160 + 4*40*40) / 78.0 / 78, 100 + 40.0/80/80
 	for _, tt := range []struct {
 		name                string
 		boxes               []models.Box
 		sharp, bright, size float64
 	}{
-		{"a box", []models.Box{{X: 10, Y: 3, W: 5, H: 5}}, variance, 100 + 40.0/25, 5},
-		{"without the pixel", []models.Box{{X: 0, Y: 0, W: 8, H: 8}}, 0, 100, 8},
-		{"partly outside", []models.Box{{X: -5, Y: -5, W: 10, H: 12}}, 0, 100, 12},
-		{"outside", []models.Box{{X: 50, Y: 50, W: 10, H: 10}}, 0, 0, 10},
-		{"too small for edges", []models.Box{{X: 12, Y: 5, W: 1, H: 1}}, 0, 140, 1},
-		{"the mean of two frames", []models.Box{{X: 10, Y: 3, W: 5, H: 5}, {X: 0, Y: 0, W: 8, H: 9}}, variance / 2, 100 + 20.0/25, 7},
+		{"a face with an edge", []models.Box{first}, variance, light, sampled},
+		{"one without", []models.Box{second}, 0, 50, sampled},
+		{"partly outside", []models.Box{{X: 120, Y: -20, W: 80, H: 50}}, 0, 50, 50},
+		{"outside", []models.Box{{X: 500, Y: 500, W: 10, H: 10}}, 0, 0, 10},
+		{"one pixel", []models.Box{{X: 40, Y: 30, W: 1, H: 1}}, 0, 140, 1},
+		{"the mean of two frames", []models.Box{first, second}, variance / 2, (light + 50) / 2, sampled},
 		{"no frames", nil, 0, 0, 0},
 	} {
 		var got traits
@@ -575,6 +579,25 @@ func TestTraitsOfAFace(t *testing.T) {
 				t.Errorf("%s: %s is %v, not %v", tt.name, name, v[name], want)
 			}
 		}
+	}
+}
+
+func TestSharpnessIsOfTheFaceAndNotOfItsSize(t *testing.T) {
+	// Stripes as wide as an eighth of the face.
+	face := func(side int) float64 {
+		m := image.NewGray(image.Rect(0, 0, side, side))
+		for i := range m.Pix {
+			if i%side*8/side%2 == 0 {
+				m.Pix[i] = 200
+			}
+		}
+		f := frame.FromImage(m)
+		var got traits
+		got.add(&f, models.Box{W: float64(side), H: float64(side)})
+		return got.means()[sharpness]
+	}
+	if a, b := face(160), face(640); a <= 0 || b < 0.8*a || b > 1.25*a {
+		t.Errorf("%v of a face of 160 pixels, %v of the same of 640", a, b)
 	}
 }
 

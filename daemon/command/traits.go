@@ -14,31 +14,54 @@ type traits struct {
 	sharpness, brightness, size float64
 }
 
+// sampled is the side of the square that a face is brought to before its sharpness is measured. Otherwise the size of the face
+// would be measured twice.
+const sampled = 80
+
 // add looks at the luma of a face.
 func (t *traits) add(m *frame.Image, b models.Box) {
 	t.n++
 	t.size += b.H
 	x0, x1 := within(b.X, b.W, m.Width)
 	y0, y1 := within(b.Y, b.H, m.Height)
+	if x0 == x1 || y0 == y1 {
+		return
+	}
 	at := func(x, y int) float64 { return float64(m.Y.Pix[y*m.Y.Stride+x*m.Y.Step]) }
-	var light, sum, squares, inner float64
+	var light float64
 	for y := y0; y < y1; y++ {
 		for x := x0; x < x1; x++ {
 			light += at(x, y)
-			if x > x0 && x+1 < x1 && y > y0 && y+1 < y1 {
-				l := at(x-1, y) + at(x+1, y) + at(x, y-1) + at(x, y+1) - 4*at(x, y)
-				sum += l
-				squares += l * l
-				inner++
-			}
 		}
 	}
-	if n := float64((x1 - x0) * (y1 - y0)); n > 0 {
-		t.brightness += light / n
+	t.brightness += light / float64((x1-x0)*(y1-y0))
+
+	var face [sampled][sampled]float64
+	for i := range face {
+		ya, yb, wy := between(i, y0, y1)
+		for j := range face[i] {
+			xa, xb, wx := between(j, x0, x1)
+			face[i][j] = (at(xa, ya)*(1-wx)+at(xb, ya)*wx)*(1-wy) + (at(xa, yb)*(1-wx)+at(xb, yb)*wx)*wy
+		}
 	}
-	if inner > 0 {
-		t.sharpness += max(squares/inner-sum/inner*sum/inner, 0)
+	var sum, squares float64
+	for i := 1; i < sampled-1; i++ {
+		for j := 1; j < sampled-1; j++ {
+			l := face[i][j-1] + face[i][j+1] + face[i-1][j] + face[i+1][j] - 4*face[i][j]
+			sum += l
+			squares += l * l
+		}
 	}
+	const n = (sampled - 2) * (sampled - 2)
+	t.sharpness += max(squares/n-sum/n*sum/n, 0)
+}
+
+// between tells the two samples of first…end−1 that the i-th of sampled points lies between, and the weight of the second.
+func between(i, first, end int) (a, b int, w float64) {
+	at := (float64(i)+0.5)/sampled*float64(end-first) - 0.5
+	at = min(max(at, 0), float64(end-first-1))
+	a = first + int(at)
+	return a, min(a+1, end-1), at - math.Floor(at)
 }
 
 // within gives the whole samples of an interval that lie in 0…n.
@@ -48,7 +71,7 @@ func within(at, size float64, n int) (first, end int) {
 	return first, max(first, end)
 }
 
-// means are the traits by the name of the scorer that goes by them. Variance of the Laplacian, luma of 0…255, pixels.
+// means are the traits by the name of the scorer that goes by them. Variance of the Laplacian, luma of 0…255, pixels of height.
 func (t *traits) means() map[string]float64 {
 	n := max(t.n, 1)
 	return map[string]float64{sharpness: t.sharpness / n, brightness: t.brightness / n, faceSize: t.size / n}
