@@ -36,20 +36,21 @@ func (a *app) evaluate() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "evaluate DIR…",
 		Short: "Measure how well attacks are told from living people, on pictures of which it is known what they are",
-		Long: "Judges every picture (JPEG, PNG: one frame each) and every clip (.mjpeg, .mjpg: one presentation each) in DIR/live/ and in\n" +
-			"DIR/spoof/SPECIES/ with the code of run. Attacks directly in DIR/spoof/ are of the species \"spoof\".\n\n" +
-			"APCER is the share of a species' attacks that are accepted, BPCER that of bona fide presentations that aren't, both at live_at and\n" +
-			"of those that got an answer; what got none (no face, too small, an error) is apart, as APNRR and BPNRR. All with 95 % intervals of\n" +
-			"Clopper and Pearson, which take presentations to be independent of each other. EER is where both errors are equal.\n\n" +
-			"With several folders: each at one threshold, their mean, and leave-one-out: a threshold that is best on all the others is tried on\n" +
-			"each. Exit code 1 if a file could not be read; the others still count.",
+		Long: "Judges every picture (JPEG, PNG: one frame each) and every clip (.mjpeg, .mjpg: one presentation each) in DIR/live/\n" +
+			"and in DIR/spoof/SPECIES/ with the code of run. Attacks directly in DIR/spoof/ are of the species \"spoof\".\n\n" +
+			"APCER is the share of a species' attacks that are accepted, BPCER that of bona fide presentations that aren't, both at\n" +
+			"live_at and of those that got an answer; what got none (no face, too small, an error) is apart, as APNRR and BPNRR. All\n" +
+			"with 95 % intervals of Clopper and Pearson, which take presentations to be independent. EER is where both are equal.\n\n" +
+			"With several folders: each at one threshold, their mean, and leave-one-out: a threshold that is best on all the others\n" +
+			"is tried on each. Exit code 1 if a file could not be read; the others still count.",
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 	}
 	f := c.Flags()
 	f.StringVar(&o.faceFrom, "face-from", "detector", "detector, or picture: the whole picture is the face, for tight crops of faces")
 	f.Float64Var(&o.fps, "fps", 15, "frames per second of clips")
 	f.StringVar(&o.plot, "plot", "", "`FILE`.svg or FILE.png: DET curves and histograms of the scores")
-	f.BoolVar(&o.baselines, "baselines", false, "put beside the net what one threshold on sharpness, brightness or the size of the face achieves")
+	f.BoolVar(&o.baselines, "baselines", false,
+		"put beside the net what one threshold on sharpness, brightness or the size of the face achieves")
 	f.StringVar(&o.from, "threshold-from", "", "take the threshold from this `DIR`, which is laid out alike")
 	f.StringVar(&o.at, "threshold-at", "eer", "with --threshold-from: eer, or an error rate there, such as apcer=5% or bpcer=0.01")
 	a.jsonFlag(c, "print one JSON object")
@@ -164,9 +165,9 @@ func (a *app) runEvaluate(ctx context.Context, o evaluateFlags, paths []string) 
 		all = append(all, m)
 	}
 	bar.end()
-	r := &evaluation{Schema: 1, Detector: s.engine.Detector.Name + " " + s.engine.Detector.Version, Delegate: s.engine.Delegate(), FaceFrom: o.faceFrom,
-		Threshold: evaluationThreshold{LiveAt: s.options.LiveAt, SpoofAt: s.options.SpoofAt, From: s.source()}, Plot: o.plot}
-	l := s.engine.Liveness
+	d, l := s.engine.Detector, s.engine.Liveness
+	r := &evaluation{Schema: 1, Detector: d.Name + " " + d.Version, Delegate: s.engine.Delegate(), FaceFrom: o.faceFrom, Plot: o.plot,
+		Threshold: evaluationThreshold{LiveAt: s.options.LiveAt, SpoofAt: s.options.SpoofAt, From: s.source()}}
 	r.Model.Name, r.Model.Version, r.Model.SHA256 = l.Name, l.Version, l.SHA256
 	var unread []unreadable
 	for _, m := range all {
@@ -179,8 +180,8 @@ func (a *app) runEvaluate(ctx context.Context, o evaluateFlags, paths []string) 
 		if err != nil {
 			return fmt.Errorf("evaluate: find a threshold on %s: %w", o.from, err)
 		}
-		r.Threshold.From, r.Threshold.Folder, r.Threshold.Rule, r.Threshold.There, r.Threshold.LiveAt = "folder", o.from, o.rule.String(), &p, p.Threshold
-		r.Threshold.SpoofAt = min(r.Threshold.SpoofAt, p.Threshold)
+		r.Threshold = evaluationThreshold{LiveAt: p.Threshold, SpoofAt: min(s.options.SpoofAt, p.Threshold), From: "folder",
+			Folder: o.from, Rule: o.rule.String(), There: &p}
 	}
 	if err := r.fill(all, labels(folders), o.baselines); err != nil {
 		return err

@@ -171,15 +171,14 @@ func (r *evaluation) fill(all []*measured, names []string, baselines bool) error
 func (r *evaluation) folder(m *measured) folderResult {
 	t := r.Threshold
 	s := m.samples[net]
-	f := folderResult{Folder: m.folder.path, Ignored: m.folder.ignored, Unreadable: slices.Clone(m.unread), Worst: s.Worst(t.LiveAt), EER: equalErrors(s)}
-	if f.Unreadable == nil {
-		f.Unreadable = []unreadable{}
-	}
+	f := folderResult{Folder: m.folder.path, Ignored: m.folder.ignored, Worst: s.Worst(t.LiveAt), EER: equalErrors(s),
+		Unreadable: append([]unreadable{}, m.unread...)} // an empty array rather than null
 	people := m.classes[""]
 	f.BonaFide = bonaFideResult{tallyOf(people, t), s.BPCER(t.LiveAt), people.nonResponses()}
 	for _, species := range slices.Sorted(maps.Keys(m.classes)) {
 		if c := m.classes[species]; species != "" {
-			f.Attacks = append(f.Attacks, attackResult{species, tallyOf(c, t), s.APCER(species, t.LiveAt), c.nonResponses(), equalErrors(s.Only(species))})
+			f.Attacks = append(f.Attacks, attackResult{species, tallyOf(c, t), s.APCER(species, t.LiveAt), c.nonResponses(),
+				equalErrors(s.Only(species))})
 		}
 	}
 	if p, err := s.At(t.LiveAt); err == nil {
@@ -314,7 +313,8 @@ func (f *folderResult) text(b *strings.Builder) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "\tpresented\tlive\tundecided\tspoof\terrors among answers [95 %]\tno answer [95 %]\tEER")
 	row := func(name string, n tally, kind string, wrong, silent pad.Rate, eer *eerResult) {
-		fmt.Fprintf(w, "  %s\t%d\t%d\t%d\t%d\t%s %s\t%s\t", name, n.Presentations, n.Live, n.Undecided, n.Spoof, kind, rate(wrong), rate(silent))
+		fmt.Fprintf(w, "  %s\t%d\t%d\t%d\t%d\t", name, n.Presentations, n.Live, n.Undecided, n.Spoof)
+		fmt.Fprintf(w, "%s %s\t%s\t", kind, rate(wrong), rate(silent))
 		if eer != nil {
 			fmt.Fprintf(w, "%s at %s", share(eer.Rate), number(eer.Threshold))
 		}
@@ -326,7 +326,8 @@ func (f *folderResult) text(b *strings.Builder) {
 	}
 	w.Flush()
 	if len(f.Attacks) > 1 && f.EER != nil {
-		fmt.Fprintf(b, "  worst species here: %s; EER over the worst %s at %s\n", printable(f.Worst), share(f.EER.Rate), number(f.EER.Threshold))
+		fmt.Fprintf(b, "  worst species here: %s; EER over the worst %s at %s\n", printable(f.Worst), share(f.EER.Rate),
+			number(f.EER.Threshold))
 	}
 	silent := func(name string, codes map[decision.Code]int) {
 		if len(codes) == 0 {
@@ -362,7 +363,8 @@ func (r *evaluation) compared(b *strings.Builder, what func(scorerResult) ([]sco
 			if f.Below {
 				side = "up to"
 			}
-			fmt.Fprintf(w, "  %s\t%s\t%s %s\t%s\t%s\t%s\n", name, printable(f.Name), side, number(f.Threshold), share(f.APCER), share(f.BPCER), share(f.Half))
+			fmt.Fprintf(w, "  %s\t%s\t%s %s\t", name, printable(f.Name), side, number(f.Threshold))
+			fmt.Fprintf(w, "%s\t%s\t%s\n", share(f.APCER), share(f.BPCER), share(f.Half))
 			name = ""
 		}
 		if len(each) > 1 {

@@ -138,7 +138,7 @@ func openAll(paths []string) ([]*labelled, error) {
 			return nil, fmt.Errorf("evaluate: %w", err)
 		}
 		if i := slices.IndexFunc(seen, func(o fs.FileInfo) bool { return os.SameFile(o, st) }); i >= 0 {
-			return nil, fail(ExitUsage, fmt.Errorf("evaluate: %s and %s are the same folder; what was measured on it would be tested on it", paths[i], p))
+			return nil, fail(ExitUsage, fmt.Errorf("evaluate: %s and %s are the same folder, and would be tested on itself", paths[i], p))
 		}
 		seen = append(seen, st)
 		all = append(all, l)

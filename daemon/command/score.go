@@ -117,7 +117,8 @@ func (a *app) scorer() (*scorer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &scorer{engine: e, examiner: daemon.Examiner{Finder: d, Judge: l, Now: time.Now}, options: daemon.DecisionOptions(cfg, e), close: closeNets}, nil
+	return &scorer{engine: e, examiner: daemon.Examiner{Finder: d, Judge: l, Now: time.Now}, options: daemon.DecisionOptions(cfg, e),
+		close: closeNets}, nil
 }
 
 func (s *scorer) file(path string) []scored {
