@@ -2,5 +2,7 @@
 
 package models
 
-// addresses of a probe's child: as many as usual.
-const addresses = 0
+const (
+	addresses   = 0 // of a probe's child: as many as usual
+	corruptions = 200
+)

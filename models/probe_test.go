@@ -175,7 +175,7 @@ func renewed(manifest, data []byte) ([]byte, []byte) {
 	return digestLine.ReplaceAll(manifest, fmt.Appendf(nil, "sha256: %x", sha256.Sum256(data))), data
 }
 
-var corrupt = flag.Int("corrupt", 200, "how many corrupted models TestCorruptedModels tries")
+var corrupt = flag.Int("corrupt", corruptions, "how many corrupted models TestCorruptedModels tries")
 
 // Whatever somebody or something did to a model's file or manifest, it is refused, or runs, or ends a child.
 //
