@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/livenessd/livenessd/camera/frame"
+	"github.com/livenessd/livenessd/tflite"
 )
 
 func TestTheBoxRuleGrowsMovesAndPads(t *testing.T) {
@@ -112,4 +113,36 @@ func FuzzBoxRuleNeverReachesOutsideThePlanes(f *testing.F) {
 		s.sample(dst, &m, r) // panics where it reaches outside
 		s.blacken(dst, r, w, h)
 	})
+}
+
+// The whole way of a padded crop: what the net is shown is black outside the picture, and nowhere else.
+func TestANetIsShownBlackOutsideThePicture(t *testing.T) {
+	_, shipped := nets(t, "")
+	rt, err := tflite.Load(tflite.LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := *shipped.model
+	m.Crop = &Crop{Rule: "box", Scale: 2, Outside: "black"}
+	l, err := NewLiveness(rt, &m, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := pictures(640, 480)["YUYV"]
+	if err := l.Crop(&p, Box{0, 0, 100, 100}); err != nil { // from −50 to 149: a quarter of each side lies outside
+		t.Fatal(err)
+	}
+	for y := range 80 {
+		for x := range 80 {
+			at := (y*80 + x) * 3
+			black := l.net.pix[at] == 0 && l.net.pix[at+1] == 0 && l.net.pix[at+2] == 0
+			if black != (x < 20 || y < 20) {
+				t.Fatalf("(%d,%d) is %v", x, y, l.net.pix[at:at+3])
+			}
+		}
+	}
+	if _, err := l.Judge(); err != nil {
+		t.Error(err)
+	}
 }
