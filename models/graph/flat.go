@@ -238,7 +238,8 @@ func (f *file) bytes() []byte {
 	}
 	const schema = 3
 	b.FinishWithFileIdentifier(b.table(b.int32(0, schema), b.offset(1, b.offsets(operators)),
-		b.offset(2, b.offsets([]flatbuffers.UOffsetT{subgraph})), b.offset(3, b.CreateString(f.description)), b.offset(4, b.offsets(buffers))),
+		b.offset(2, b.offsets([]flatbuffers.UOffsetT{subgraph})), b.offset(3, b.CreateString(f.description)),
+		b.offset(4, b.offsets(buffers))),
 		[]byte("TFL3"))
 	return b.FinishedBytes()
 }

@@ -275,7 +275,8 @@ func TestEqualisingChangesNothing(t *testing.T) {
 		for v, again := range ranges(t, equal).values[1:] {
 			for c, w := range again {
 				if g := s.values[v+1][c]; math.Abs(g.low-w.low)+math.Abs(g.high-w.high) > 1e-4*(math.Abs(w.low)+math.Abs(w.high)) {
-					t.Fatalf("%s: channel %d of value %d is said to lie in %v…%v, and lies in %v…%v", tt.name, c, v+1, g.low, g.high, w.low, w.high)
+					t.Fatalf("%s: channel %d of value %d is said to lie in %v…%v, and lies in %v…%v",
+						tt.name, c, v+1, g.low, g.high, w.low, w.high)
 				}
 			}
 		}
@@ -387,7 +388,8 @@ func TestNetsThatDoNotFitAreErrors(t *testing.T) {
 		n.Output(tt.make(n, n.Input()))
 		for format, write := range map[string]func() ([]byte, error){"float32": n.Float32, "observed": n.Observed,
 			"int8": func() ([]byte, error) { return n.Int8(NewRanges(n)) }} {
-			if data, err := write(); data != nil || err == nil || !strings.HasPrefix(err.Error(), "graph: ") || !strings.Contains(err.Error(), tt.says) {
+			data, err := write()
+			if data != nil || err == nil || !strings.HasPrefix(err.Error(), "graph: ") || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%s as %s: %d bytes, %v; want %q", tt.name, format, len(data), err, tt.says)
 			}
 		}

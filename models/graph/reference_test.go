@@ -24,7 +24,8 @@ func library(t testing.TB) *tflite.Runtime {
 func answers(t testing.TB, data []byte, delegate string, pixels []uint8) [][]float32 {
 	t.Helper()
 	sum := sha256.Sum256(data)
-	ip, err := library(t).New(data, tflite.Options{SHA256: hex.EncodeToString(sum[:]), Delegate: delegate, Inputs: []tflite.TensorSpec{{}}})
+	ip, err := library(t).New(data, tflite.Options{SHA256: hex.EncodeToString(sum[:]), Delegate: delegate,
+		Inputs: []tflite.TensorSpec{{}}})
 	if err != nil {
 		t.Fatalf("%s: %v", delegate, err)
 	}
