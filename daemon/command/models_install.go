@@ -42,7 +42,7 @@ func (a *app) modelsInstall() *cobra.Command {
 		}
 		var rows []installRow
 		if args[0] == silentFace {
-			rows, err = a.installSilentFace(c.Context(), cfg, from)
+			rows, err = a.installSilentFace(c.Context(), cfg, from, *force)
 		} else {
 			rows, err = a.installBundle(c.Context(), cfg, trust, args[0], *force)
 		}
@@ -78,8 +78,8 @@ type installRow struct {
 	Unchanged bool        `json:"unchanged"`
 }
 
-func newInstallRow(m *models.Model, folder string, unchanged bool) installRow {
-	return installRow{m.Task, m.Name, m.Version, m.SHA256, folder, m.Signer, unchanged}
+func newInstallRow(i models.Installed) installRow {
+	return installRow{i.Model.Task, i.Model.Name, i.Model.Version, i.Model.SHA256, i.Folder, i.Model.Signer, i.Unchanged}
 }
 
 func (a *app) installBundle(ctx context.Context, cfg config.Config, trust *models.Trust, source string, force bool) ([]installRow, error) {
@@ -97,5 +97,5 @@ func (a *app) installBundle(ctx context.Context, cfg config.Config, trust *model
 	if err != nil {
 		return nil, err
 	}
-	return []installRow{newInstallRow(i.Model, i.Folder, i.Unchanged)}, nil
+	return []installRow{newInstallRow(i)}, nil
 }

@@ -264,3 +264,19 @@ func TestModelsCommandsOnTheirEdges(t *testing.T) {
 		})
 	}
 }
+
+func TestSilentFaceIsMadeFromUpstreamsFiles(t *testing.T) {
+	needRuntime(t)
+	empty, dir := t.TempDir(), filepath.Join(t.TempDir(), "models")
+	r := call(t, "models", "install", "--from", empty, withConfig(t, "models: {directory: "+dir+"}\n"), "silent-face")
+	if r.code != ExitOther || !strings.Contains(r.errors, empty) || !strings.Contains(r.errors, "→") || r.out != "" {
+		t.Errorf("exit code %d, standard output %q, standard error %q", r.code, r.out, r.errors)
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		t.Errorf("left behind: %v", entries)
+	}
+	r = call(t, "models", "install", "silent-face", withConfig(t, "models: {runtime: /nonexistent/library.so}\n"))
+	if r.code != ExitUnavailable || !strings.Contains(r.errors, "→") {
+		t.Errorf("without a runtime: exit code %d: %s", r.code, r.errors)
+	}
+}
