@@ -85,6 +85,10 @@ fuzz: build ## each fuzz target for FUZZTIME (default 30s)
 		done; \
 	done
 
+.PHONY: corrupt
+corrupt: build ## ten thousand damaged models in child processes (about five minutes)
+	go test -count=1 -v -timeout 0 -run '^TestCorruptedModels$$' ./models -corrupt 10000
+
 .PHONY: clean
 clean: ## remove build/
 	rm -rf $(B)

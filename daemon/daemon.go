@@ -136,12 +136,18 @@ func openCamera(o Options, name string, c config.Camera) (Camera, error) {
 }
 
 func info(o Options, e *Engine) mqtt.Info {
+	list := []mqtt.ModelInfo{
+		{Task: string(e.Detector.Task), Name: e.Detector.Name, Version: e.Detector.Version, SHA256: e.Detector.SHA256},
+		{Task: string(e.Liveness.Task), Name: e.Liveness.Name, Version: e.Liveness.Version, SHA256: e.Liveness.SHA256},
+	}
+	if members := e.Liveness.Members; len(members) > 1 { // verdicts name the ensemble, and it its nets
+		for _, m := range members {
+			list = append(list, mqtt.ModelInfo{Task: string(m.Model.Task), Name: m.Model.Name, Version: m.Model.Version, SHA256: m.Model.SHA256})
+		}
+	}
 	return mqtt.Info{
 		Schema: 1, Device: o.Config.Device, Version: o.Version,
-		Models: []mqtt.ModelInfo{
-			{Task: string(e.Detector.Task), Name: e.Detector.Name, Version: e.Detector.Version, SHA256: e.Detector.SHA256},
-			{Task: string(e.Liveness.Task), Name: e.Liveness.Name, Version: e.Liveness.Version, SHA256: e.Liveness.SHA256},
-		},
+		Models:  list,
 		Runtime: e.Runtime.Version(), Delegate: e.Delegate(),
 		Cameras: slices.Sorted(maps.Keys(o.Config.Cameras)),
 	}

@@ -28,7 +28,7 @@ func TestBenchMeasuresEachSizeAndFormat(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, s := range []string{"decode", "detect", "crop", "judge", "total"} {
-			if m, p := stages[s]["median_ms"], stages[s]["p99_ms"]; !(m > 0 && p >= m) {
+			if m, p := stages[s]["median_ms"], stages[s]["p99_ms"]; !(m >= 0 && p >= m && (s == "decode" || m > 0)) { // YUYV is decoded by looking at it
 				t.Errorf("%s: median %v, p99 %v in %s", s, m, p, o["stages"])
 			}
 		}
