@@ -1,9 +1,11 @@
 package silentface
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/livenessd/livenessd/tflite"
 )
@@ -68,9 +70,9 @@ var (
 	int8Bounds = bounds{.25, .06}
 )
 
-// check lets a converted net look at the pictures, with the fast kernels and the built-in ones.
-func check(rt *tflite.Runtime, data []byte, int8 bool, answers []answer, allowed bounds) error {
-	for _, delegate := range []string{tflite.XNNPACK, tflite.None} {
+// check lets a converted net look at the pictures, with the delegate and with the built-in kernels.
+func check(rt *tflite.Runtime, delegate string, data []byte, int8 bool, answers []answer, allowed bounds) error {
+	for _, delegate := range slices.Compact([]string{cmp.Or(delegate, tflite.XNNPACK), tflite.None}) {
 		if err := checkWith(rt, delegate, data, int8, answers, allowed); err != nil {
 			return fmt.Errorf("known answers with delegate %s: %w", delegate, err)
 		}

@@ -89,13 +89,13 @@ type files struct{ float32, int8 []byte }
 const deviations = 8
 
 // convert makes the files of a net, looking at the pictures with it.
-func convert(ctx context.Context, rt *tflite.Runtime, net *graph.Net, pictures []picture) (files, error) {
+func convert(ctx context.Context, rt *tflite.Runtime, delegate string, net *graph.Net, pictures []picture) (files, error) {
 	var f files
 	var err error
 	if f.float32, err = net.Float32(); err != nil {
 		return f, err
 	}
-	ranges, err := observe(ctx, rt, net, pictures)
+	ranges, err := observe(ctx, rt, delegate, net, pictures)
 	if err != nil {
 		return f, fmt.Errorf("calibrate: %w", err)
 	}
@@ -108,12 +108,13 @@ func convert(ctx context.Context, rt *tflite.Runtime, net *graph.Net, pictures [
 }
 
 // observe runs the net on the pictures and tells between which numbers its values lie.
-func observe(ctx context.Context, rt *tflite.Runtime, net *graph.Net, pictures []picture) (_ *graph.Ranges, err error) {
+func observe(ctx context.Context, rt *tflite.Runtime, delegate string, net *graph.Net,
+	pictures []picture) (_ *graph.Ranges, err error) {
 	data, err := net.Observed()
 	if err != nil {
 		return nil, err
 	}
-	r, err := open(rt, data, tflite.XNNPACK, false, nil)
+	r, err := open(rt, data, delegate, false, nil)
 	if err != nil {
 		return nil, err
 	}

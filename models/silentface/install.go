@@ -24,8 +24,9 @@ type Options struct {
 	From      string
 	Directory string // of the installed models
 	// Runtime runs the nets: for the ranges of the int8 ones, and to see that all answer as they should.
-	Runtime *tflite.Runtime
-	Log     *slog.Logger // nil: nowhere
+	Runtime  *tflite.Runtime
+	Delegate string       // as in tflite.Options; "" for its default. The nets must answer rightly with it, and without
+	Log      *slog.Logger // nil: nowhere
 	// Force replaces installed models of these names that aren't the same. Without it they are left, and an error.
 	Force bool
 	// Upstream is where the files are downloaded, without the name of the file. "" is upstream's repository. Whatever it
@@ -149,7 +150,7 @@ func (o *Options) make(ctx context.Context, s *source, original []byte, staging 
 		return nil, err
 	}
 	o.Log.Info("converting", "net", s.title, "calibration pictures", len(pictures))
-	f, err := convert(ctx, o.Runtime, net, pictures)
+	f, err := convert(ctx, o.Runtime, o.Delegate, net, pictures)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +160,7 @@ func (o *Options) make(ctx context.Context, s *source, original []byte, staging 
 		int8   bool
 		bounds bounds
 	}{{"", f.float32, false, floatBounds}, {"-int8", f.int8, true, int8Bounds}} {
-		if err := check(o.Runtime, b.data, b.int8, s.answers, b.bounds); err != nil {
+		if err := check(o.Runtime, o.Delegate, b.data, b.int8, s.answers, b.bounds); err != nil {
 			return nil, err
 		}
 		folder := filepath.Join(staging, s.name+b.suffix)
@@ -177,8 +178,9 @@ var texts embed.FS
 // bundle writes a bundle's folder.
 func (s *source) bundle(folder string, data []byte, int8 bool) error {
 	sum := sha256.Sum256(data)
-	facts := map[string]any{"Title": s.title, "Name": filepath.Base(folder), "Commit": commit, "Int8": int8,
-		"SHA256": hex.EncodeToString(sum[:]), "Scale": s.scale, "Original": s.file, "OriginalSHA256": s.sha256, "Bytes": len(data), "Agreement": s.agreement}
+	facts := map[string]any{"Title": s.title, "Name": filepath.Base(folder), "Commit": commit, "Version": commit[:12], "Int8": int8,
+		"SHA256": hex.EncodeToString(sum[:]), "Scale": s.scale, "Original": s.file, "OriginalSHA256": s.sha256,
+		"Bytes": len(data), "Agreement": s.agreement}
 	files := map[string][]byte{filepath.Base(folder) + ".tflite": data}
 	for _, name := range []string{"LICENSE", "NOTICE"} {
 		text, err := texts.ReadFile(name)

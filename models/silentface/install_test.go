@@ -91,7 +91,8 @@ func TestInstallsFourBundlesOnce(t *testing.T) {
 		}
 		int8 := strings.HasSuffix(name, "int8")
 		if d.Unchanged || d.Model.Name != name || d.Folder != filepath.Join(o.Directory, name) || m.Name != name ||
-			m.Licence != "Apache-2.0" || m.Input.Order != "BGR" || (m.Input.Type == "int8") != int8 || m.Crop.Scale != all[i/2].scale || m.Output.Live != live {
+			m.Licence != "Apache-2.0" || m.Input.Order != "BGR" || (m.Input.Type == "int8") != int8 ||
+			m.Crop.Scale != all[i/2].scale || m.Output.Live != live {
 			t.Errorf("%s: %+v", name, m.Manifest)
 		}
 		if !strings.Contains(m.Card, all[i/2].sha256) {
@@ -148,7 +149,7 @@ func TestAnInt8NetThatIsFarOffIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	pictures := []picture{drawn(0), drawn(1), drawn(2)}
-	f, err := convert(context.Background(), rt, net, pictures)
+	f, err := convert(context.Background(), rt, "", net, pictures)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,15 +160,28 @@ func TestAnInt8NetThatIsFarOffIsFound(t *testing.T) {
 		a.want[0], a.want[1], a.want[2] = a.want[1], a.want[2], a.want[0]
 		wrong = append(wrong, a)
 	}
-	if err := check(rt, f.int8, true, right, int8Bounds); err != nil {
+	if err := check(rt, "", f.int8, true, right, int8Bounds); err != nil {
 		t.Errorf("right answers: %v", err)
 	}
-	if err := check(rt, f.int8, true, wrong, int8Bounds); err == nil {
+	if err := check(rt, "", f.int8, true, wrong, int8Bounds); err == nil {
 		t.Error("answers of other classes are taken")
 	}
 	right[1].want[2] = math.NaN()
-	if err := check(rt, f.int8, true, right, int8Bounds); err == nil {
+	if err := check(rt, "", f.int8, true, right, int8Bounds); err == nil {
 		t.Error("an answer that is no number is taken")
+	}
+}
+
+func TestInstallsWithoutADelegate(t *testing.T) {
+	rt := library(t)
+	from, all := made(t)
+	o := Options{From: from, Directory: t.TempDir(), Runtime: rt, Delegate: tflite.None}
+	if done, err := install(context.Background(), o, all); err != nil || len(done) != 4 {
+		t.Errorf("%v, %v", done, err)
+	}
+	o.Delegate = "gpu"
+	if done, err := install(context.Background(), o, all); err == nil || len(done) != 0 {
+		t.Errorf("with a delegate that isn't there: %v, %v", done, err)
 	}
 }
 

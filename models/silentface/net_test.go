@@ -227,7 +227,7 @@ func TestTheGraphComputesWhatUpstreamsCodeComputes(t *testing.T) {
 		t.Fatal(err)
 	}
 	pictures := []picture{drawn(1), drawn(2), drawn(3), drawn(4), drawn(5), drawn(6)}
-	f, err := convert(context.Background(), rt, net, pictures)
+	f, err := convert(context.Background(), rt, "", net, pictures)
 	if err != nil {
 		t.Fatal(err)
 	}

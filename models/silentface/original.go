@@ -40,8 +40,8 @@ func (o *Options) original(ctx context.Context, s *source) ([]byte, error) {
 			data, err = o.download(ctx, from)
 		}
 		if err != nil {
-			return nil, &Error{fmt.Errorf("download upstream's weights: %w", err), "is there a way to the network from here? Or fetch " +
-				upstream + "/" + s.file + " elsewhere, bring it here, and name its folder with --from"}
+			return nil, &Error{fmt.Errorf("download upstream's weights: %w", err), "see whether there is a way to the network from here; " +
+				"or fetch the .pth files from " + upstream + " elsewhere, and name the folder where they are with --from"}
 		}
 	}
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != s.sha256 {
