@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -46,11 +47,11 @@ func (a *app) modelsInstall() *cobra.Command {
 		} else {
 			rows, err = a.installBundle(c.Context(), cfg, trust, args[0], *force)
 		}
-		if err != nil {
+		if err != nil && len(rows) == 0 {
 			return err
 		}
 		if a.json {
-			return a.printJSON(rows)
+			return errors.Join(a.printJSON(rows), err)
 		}
 		for _, r := range rows {
 			state := "installed"
@@ -62,7 +63,7 @@ func (a *app) modelsInstall() *cobra.Command {
 		if args[0] == silentFace && trust != nil {
 			fmt.Fprintf(a.Stderr, "models.trusted_keys asks for signatures, and what was made here has none: livenessd models sign --key FILE DIR\n")
 		}
-		return nil
+		return err
 	}
 	return c
 }

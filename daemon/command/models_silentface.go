@@ -18,13 +18,11 @@ func (a *app) installSilentFace(ctx context.Context, cfg config.Config, from str
 	if err != nil {
 		return nil, fail(ExitUnavailable, err)
 	}
-	done, err := silentface.Install(ctx, silentface.Options{From: from, Directory: cfg.Models.Directory, Runtime: rt, Log: a.logger(cfg), Force: force})
-	if err != nil {
-		return nil, err
-	}
+	done, err := silentface.Install(ctx, silentface.Options{From: from, Directory: cfg.Models.Directory, Runtime: rt,
+		Delegate: cfg.Inference.Delegate.First(), Log: a.logger(cfg), Force: force})
 	var rows []installRow
 	for _, i := range done {
 		rows = append(rows, newInstallRow(i))
 	}
-	return rows, nil
+	return rows, err // a full disk may come after the first of them
 }
