@@ -6,9 +6,9 @@
 
 Rules. The detector is compared with RetinaFace's boxes (faces.py) on pictures that facedata.held_out keeps aside. The liveness
 net gets its own crop: in dev/fullframe about the face that the shipped detector finds; the other sets are tight crops of faces
-without their surroundings, and there the whole picture stands for the face box. BPCER is the share of live pictures below the
-threshold, APCER of attacks at or above it; the sets' figures are never pooled, averages are of sets. Frames of a set are
-near-duplicates of few people, so a few points' difference is noise.
+without their surroundings, and there the whole picture stands for the face box. Orientation in a picture's metadata is heeded.
+BPCER is the share of live pictures below the threshold, APCER of attacks at or above it; the sets' figures are never pooled,
+averages are of sets. Frames of a set are near-duplicates of few people, so a few points' difference is noise.
 """
 import argparse
 import json

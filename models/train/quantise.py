@@ -24,6 +24,9 @@ import pool as crops
 from nets import FaceNet, LivenessNet
 
 
+RATE = 1e-3  # of tuning, relative to the size of what is tuned
+
+
 class Op:
     """One operator: conv, depthwise, add or resize. Names of tensors tell what flows where."""
 
@@ -309,12 +312,13 @@ def main():
     lines = [f'{state["seen"]} samples in {state["spent"] / 60:.0f} min; float: {task.report(graph, False)}',
              f'int8, ranges alone: {task.report(graph, True)}']
     print(*lines, sep='\n', flush=True)
-    opt = torch.optim.AdamW(graph.parameters(), 1e-4, weight_decay=1e-4)
+    # Adam's steps don't know that folding made the first convolution's weights a hundred times smaller than others.
+    opt = torch.optim.Adam([{'params': [p], 'size': float(p.detach().pow(2).mean().sqrt())} for p in graph.parameters()])
     average = {k: v.clone() for k, v in graph.state_dict().items()}
     start, shown, n, run = time.monotonic(), time.monotonic(), 0, 0.
     while args.minutes and (f := (time.monotonic() - start) / (60 * args.minutes)) < 1:
         for g in opt.param_groups:
-            g['lr'] = 2e-4 * min(1, n / 50 + .02) * .5 * (1 + math.cos(math.pi * f))
+            g['lr'] = RATE * g['size'] * min(1, n / 50 + .02) * .5 * (1 + math.cos(math.pi * f))
         loss = task.loss(graph, task.draw(rng))
         opt.zero_grad(set_to_none=True)
         loss.backward()
