@@ -1,10 +1,13 @@
 """Trains the liveness net: a student that copies MiniFASNetV2's function, from pool.py's crops.
 
-    liveness.py CACHE [MINUTES]
+    liveness.py CACHE [MINUTES] [--teacher FOLDER]
 
 Resumable: the state lies in CACHE/liveness.pt and is written every two minutes. The learning curve goes to
 CACHE/liveness.curve. It waits until the pool has something in it. Function matching as in Beyer et al. 2022, "Knowledge
 distillation: a good teacher is patient and consistent": teacher and student see the same crop.
+
+With --teacher every crop is varied anew (turned, moved, stretched, coloured, blurred, mixed with others) and the teacher is asked about what
+came of it, at a third more time: without, the student learns the pool's few faces by heart.
 """
 import argparse
 import os
@@ -14,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from minifasnet import MiniFASNetV2
 from nets import LivenessNet
 from pool import Pool
 from schedule import Schedule
@@ -44,6 +48,30 @@ def batch_of(pool, index):
             torch.from_numpy(pool.e[index].astype(np.float32)), torch.from_numpy(pool.label[index].astype(np.int64)))
 
 
+def vary(x, mixable):
+    """Another view of each crop, in whole pixel values; mixable ones may become mixtures, since only the teacher answers for them."""
+    n = len(x)
+    flip = torch.rand(n) < .5
+    x = torch.where(flip[:, None, None, None], x.flip(3), x)
+    a = torch.randn(n) * .12
+    sx, sy = torch.exp(torch.randn(n) * .1), torch.exp(torch.randn(n) * .1)
+    shear, dx, dy = torch.randn(n) * .06, torch.randn(n) * .06, torch.randn(n) * .06
+    m = torch.stack([torch.stack([sx * a.cos(), -sy * a.sin() + shear, dx], 1), torch.stack([sx * a.sin(), sy * a.cos(), dy], 1)], 1)
+    # A smooth warp on top makes other faces of the same few.
+    bend = F.interpolate(torch.randn(n, 2, 4, 4) * .05 * (torch.rand(n, 1, 1, 1) < .5), x.shape[2:], mode='bicubic', align_corners=True)
+    grid = F.affine_grid(m, x.shape, align_corners=False) + bend.permute(0, 2, 3, 1)
+    moved = F.grid_sample(x, grid, mode='bilinear', padding_mode='reflection', align_corners=False)
+    x = torch.where((torch.rand(n) < .75)[:, None, None, None], moved, x)
+    x = x * torch.exp(torch.randn(n, 3, 1, 1) * .08 + torch.randn(n, 1, 1, 1) * .15) + torch.randn(n, 1, 1, 1) * 8
+    soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode='replicate'), 3, 1)
+    x = x + (torch.rand(n, 1, 1, 1) * 1.6 - .6) * (torch.rand(n, 1, 1, 1) < .4) * (soft - x)  # blurred or sharpened
+    x = x + torch.randn_like(x) * torch.rand(n, 1, 1, 1) * 8 * (torch.rand(n, 1, 1, 1) < .4)
+    other = torch.randperm(n)
+    weight = torch.rand(n, 1, 1, 1) * .5 * ((torch.rand(n) < .35) & mixable & mixable[other])[:, None, None, None]
+    x = x * (1 - weight) + x[other] * weight
+    return x.clamp(0, 255).round().contiguous(memory_format=torch.channels_last)
+
+
 def held_out(net, pool):
     """Correlation of the live log-odds with the teacher's, and accuracy on synthetic people, both on held-out crops."""
     net.eval()
@@ -70,10 +98,14 @@ def main():
     parser.add_argument('cache', help='folder of the pool, the checkpoint and the learning curve')
     parser.add_argument('minutes', type=float, nargs='?', default=240.,
                         help='budget of training time; the learning rate falls over it')
+    parser.add_argument('--teacher', help='folder of 2.7_80x80_MiniFASNetV2.pth: vary the crops, and ask the teacher about each')
     parser.add_argument('--seed', type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '1')))
     torch.manual_seed(args.seed)
+    teacher = None
+    if args.teacher:
+        teacher = MiniFASNetV2(os.path.join(args.teacher, '2.7_80x80_MiniFASNetV2.pth')).to(memory_format=torch.channels_last)
     pool = None
     while pool is None or int(pool.count[0]) < 3 * HELD:
         try:
@@ -89,6 +121,10 @@ def main():
     while schedule.going():
         schedule.rate(LR)
         x, tz, te, label = batch_of(pool, rng.integers(HELD, len(pool), BATCH))
+        if teacher:
+            with torch.no_grad():
+                x = vary(x, label < 0)
+                tz, te = teacher(x)
         z, e = net(x)
         loss = loss_of(z, e, tz, te, label)
         opt.zero_grad(set_to_none=True)
