@@ -137,11 +137,11 @@ func suggest(m *measured, t calibrationTarget) (*suggestion, []string) {
 	if err != nil {
 		return nil, []string{err.Error()}
 	}
-	below := func(v float64) float64 { // the highest score under v
+	below := func(v float64, people bool) float64 { // the highest score under v, of attacks or of anybody
 		best := 0.0
-		for _, c := range m.classes {
+		for species, c := range m.classes {
 			for _, s := range c.scores[net] {
-				if s < v && s > best {
+				if s < v && s > best && (people || species != "") {
 					best = s
 				}
 			}
@@ -149,13 +149,14 @@ func suggest(m *measured, t calibrationTarget) (*suggestion, []string) {
 		return best
 	}
 	s := &suggestion{Met: secure.Threshold <= kind.Threshold}
-	low := below(secure.Threshold) // accepting this would be too much
-	s.LiveAt, s.SpoofAt = secure.Threshold, low
 	if s.Met {
-		// All from there to the strictest that people bear serves: take the middle, so that neither side is close.
-		s.LiveAt = middle(low, kind.Threshold)
+		// The strictest that people bear leaves no room below them. What keeps as many attacks out does as well: take the middle of
+		// that, so that neither side is close.
+		s.SpoofAt = below(kind.Threshold, false)
+		s.LiveAt = middle(s.SpoofAt, kind.Threshold)
 	} else {
-		s.SpoofAt = below(kind.Threshold)
+		s.SpoofAt = below(kind.Threshold, true)
+		s.LiveAt = secure.Threshold
 	}
 	s.LiveAt = roundUp(s.LiveAt, kind.Threshold, s.Met)
 	if rounded := math.Floor(s.SpoofAt*1e4) / 1e4; rounded > 0 {

@@ -9,7 +9,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -522,4 +524,52 @@ func text(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+func TestTheDocsShowWhatCalibratePrints(t *testing.T) {
+	needRuntime(t)
+	docs := text(t, filepath.Join("..", "..", "docs", "calibrate.md"))
+	for flag := range strings.Lines(call(t, "calibrate", "--help").out) {
+		name, _, _ := strings.Cut(strings.TrimSpace(flag), " ")
+		if strings.HasPrefix(name, "--") && name != "--config" && !strings.Contains(docs, name) {
+			t.Errorf("docs/calibrate.md doesn't mention %s", name)
+		}
+	}
+	config := withConfig(t, "")
+	// In a folder of its own, so that the names are those of the example.
+	t.Chdir(tree(t, map[string]string{"door/live/1.jpg": golden(t, "live-1.jpg"), "door/live/2.jpg": golden(t, "live-2.jpg"),
+		"door/spoof/print/1.jpg": golden(t, "print-1.jpg"), "door/spoof/print/2.jpg": golden(t, "replay-1.jpg")}))
+	r := call(t, "calibrate", "--from", "door", "--apcer", "50%", "--bpcer", "50%", config)
+	// Figures are the model's, which changes: what stands between them is held.
+	figures := regexp.MustCompile(`[0-9a-f]{12}…|[0-9]+(\.[0-9]+)*|delegate \w+| +`)
+	mask := func(s string) string { return strings.TrimSpace(figures.ReplaceAllString(s, "")) }
+	_, block, _ := strings.Cut(docs, "\n```\n")
+	block, _, found := strings.Cut(block, "\n```\n")
+	if want, got := mask(block), mask(r.out); r.code != ExitOK || !found || want != got {
+		t.Errorf("exit code %d; docs/calibrate.md has\n%s\nwhere calibrate prints\n%s", r.code, block, r.out)
+	}
+	for _, n := range []struct {
+		limit float64
+		more  string
+	}{{0.01, "368 presentations"}, {0.05, "for 5 % it is 72"}} {
+		if !strings.Contains(docs, n.more) || !strings.Contains(n.more, strconv.Itoa(moreNeeded(0, 0, n.limit, 0.95))) {
+			t.Errorf("docs/calibrate.md doesn't say %q", n.more)
+		}
+	}
+}
+
+func TestCalibrateFailsAsTheOthersDo(t *testing.T) {
+	for _, tt := range []struct {
+		name, config string
+		code         int
+	}{
+		{"a bad configuration", "mqtt:\n  ulr: x\n", ExitConfig},
+		{"a missing runtime", "models: {runtime: /nonexistent/library.so}\n", ExitUnavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if r := call(t, "calibrate", withConfig(t, tt.config)); r.code != tt.code || r.out != "" || !strings.Contains(r.errors, "→") {
+				t.Errorf("exit code %d: %s%s", r.code, r.out, r.errors)
+			}
+		})
+	}
 }

@@ -342,7 +342,7 @@ func difference(before, after []byte) string {
 	}{{"-", a}, {"+", b}} {
 		for _, line := range side.lines {
 			if text, _ := cut(line); line != "" {
-				fmt.Fprintf(&out, "  %s %s\n", side.sign, text)
+				out.WriteString(strings.TrimRight("  "+side.sign+" "+text, " ") + "\n")
 			}
 		}
 	}
