@@ -163,7 +163,7 @@ func suggest(m *measured, t calibrationTarget) (*suggestion, []string) {
 		s.SpoofAt = rounded
 	}
 	if s.SpoofAt <= 0 {
-		s.SpoofAt = s.LiveAt / 2
+		s.SpoofAt = min(s.LiveAt, kind.Threshold) / 2 // under everybody
 	}
 	if !(0 < s.SpoofAt && s.SpoofAt < s.LiveAt && s.LiveAt < 1) || sample.BPCER(s.LiveAt).Errors == sample.BPCER(s.LiveAt).Of {
 		return nil, []string{fmt.Sprintf("no threshold keeps the attacks out (APCER at most %s) and lets anybody in: they look as alive as the people; "+

@@ -157,6 +157,8 @@ func TestThresholdsAreSuggestedFromErrorRates(t *testing.T) {
 		{"an odd attack that may pass", spread(0.7, 0.99, 40), map[string][]float64{"print": append(spread(0.01, 0.3, 9), 0.95)}, true, ""},
 		{"overlapping", spread(0.2, 0.99, 40), map[string][]float64{"print": spread(0.01, 0.6, 10)}, false, ""},
 		{"the worst species counts", spread(0.6, 0.99, 40), map[string][]float64{"print": spread(0.01, 0.1, 10), "mask": spread(0.5, 0.8, 10)}, false, ""},
+		{"nobody scores less than many people", slices.Concat(slices.Repeat([]float64{0.3}, 20), slices.Repeat([]float64{0.99}, 20)),
+			map[string][]float64{"print": spread(0.6, 0.7, 10)}, false, ""},
 		{"the same scores", slices.Repeat([]float64{0.5}, 40), map[string][]float64{"print": slices.Repeat([]float64{0.5}, 10)}, false, "no threshold"},
 		{"attacks that look more alive", spread(0.2, 0.5, 40), map[string][]float64{"print": spread(0.8, 0.9, 10)}, false, "no threshold"},
 		{"attacks at the very top", spread(0.9, 1, 40), map[string][]float64{"print": slices.Repeat([]float64{1}, 10)}, false, "no threshold"},
