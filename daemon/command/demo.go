@@ -64,6 +64,11 @@ func (a *app) runDemo(ctx context.Context, cfg config.Config, clip, once bool) (
 	if err != nil {
 		return fail(ExitUnavailable, err)
 	}
+	defer func(all <-chan mqtt.Received) {
+		cancel()
+		for range all { // until the subscriber is gone: it logs to what its caller reads
+		}
+	}(received)
 	fmt.Fprintf(a.Stderr, "livenessd demo: %s\nMQTT broker at %s; topics %s/%s/#\nCtrl-C ends it.\n\n", source, b.URL(), cfg.MQTT.Prefix, cfg.Device)
 	done := make(chan error, 1)
 	go func() { done <- daemon.Run(ctx, o) }()
