@@ -2,7 +2,6 @@ package command
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"slices"
@@ -210,13 +209,7 @@ func (a *app) printCalibration(r *calibration) error {
 	}
 	var b strings.Builder
 	r.text(&b)
-	for line := range strings.Lines(b.String()) {
-		// Tables end their lines with what the longest needs.
-		if _, err := io.WriteString(a.Stdout, strings.TrimRight(line, " \n")+"\n"); err != nil {
-			return err
-		}
-	}
-	return nil
+	return a.printTables(b.String())
 }
 
 func kindOf(species string) (name, rate string) {

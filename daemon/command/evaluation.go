@@ -262,8 +262,12 @@ func (a *app) printEvaluation(r *evaluation) error {
 	}
 	var b strings.Builder
 	r.text(&b)
-	for line := range strings.Lines(b.String()) {
-		// Tables end their lines with what the longest needs.
+	return a.printTables(b.String())
+}
+
+// printTables writes text without the spaces at its lines' ends: tables fill those up to what the longest line needs.
+func (a *app) printTables(text string) error {
+	for line := range strings.Lines(text) {
 		if _, err := io.WriteString(a.Stdout, strings.TrimRight(line, " \n")+"\n"); err != nil {
 			return err
 		}

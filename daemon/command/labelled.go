@@ -37,7 +37,7 @@ const layout = "pictures and clips (.jpg, .jpeg, .png, .mjpeg, .mjpg) lie in DIR
 // links to folders below live and spoof/SPECIES aren't followed.
 func openLabelled(path string) (*labelled, error) {
 	l := &labelled{path: path}
-	fault := func(err error) error { return &hinted{fmt.Errorf("evaluate: %w", err), layout} }
+	fault := func(err error) error { return &hinted{fmt.Errorf("read pictures: %w", err), layout} }
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, fault(err)
@@ -135,7 +135,7 @@ func openAll(paths []string) ([]*labelled, error) {
 		}
 		st, err := os.Stat(p)
 		if err != nil {
-			return nil, fmt.Errorf("evaluate: %w", err)
+			return nil, fmt.Errorf("read pictures: %w", err)
 		}
 		if i := slices.IndexFunc(seen, func(o fs.FileInfo) bool { return os.SameFile(o, st) }); i >= 0 {
 			return nil, fail(ExitUsage, fmt.Errorf("evaluate: %s and %s are the same folder, and would be tested on itself", paths[i], p))
