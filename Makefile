@@ -81,7 +81,7 @@ bench: build ## the Go benchmarks, and what a frame costs
 fuzz: build ## each fuzz target for FUZZTIME (default 30s)
 	@for p in $$(go list ./...); do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
-			echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZTIME),30s) $$p; \
+			echo "== $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZTIME),30s) -fuzzminimizetime 1x $$p; \
 		done; \
 	done
 
