@@ -8,8 +8,10 @@ await 180 "a verdict" logged '"verdict":"live"'
 running || die "the daemon is gone"
 
 mark late
+kill -STOP "$DAEMON" # else it may be at the broker before the listener, and what it has to tell is gone
 broker start
 listen
+kill -CONT "$DAEMON"
 await 60 "an online" heard availability '"payload":"online"'
 await 20 "a state" state streaming
 await 20 "what was decided meanwhile" verdict live
