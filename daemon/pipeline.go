@@ -22,6 +22,8 @@ const (
 	idle = 200 * time.Millisecond
 	// actionable is how long anybody may act on a verdict: the person in front of the door is still the one who was judged.
 	actionable = 5 * time.Second
+	// blind is how long frames may come that nobody can examine before the camera's state says so.
+	blind = 2 * time.Second
 )
 
 type sequence struct{ n atomic.Uint64 }
@@ -42,7 +44,8 @@ type pipeline struct {
 	document mqtt.Verdict  // what all verdicts of this camera have in common
 	close    func() error  // frees the nets
 	state    camera.Status // as it was told last
-	failing  bool          // the last frame could not be examined
+	failing  error         // why frames can't be examined since then; nil where the last one was
+	since    time.Time
 }
 
 func newPipeline(o Options, e *Engine, id *identity, name string, pub Publisher) (*pipeline, error) {
@@ -97,13 +100,13 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 
 func (p *pipeline) frame(f *frame.Frame) {
 	found, err := p.examiner.Examine(&f.Image, p.decider)
-	if (err != nil) != p.failing {
-		p.failing = err != nil
-		if p.failing {
-			p.log.Error("can't examine frames", "error", err)
-		} else {
-			p.log.Info("frames can be examined again")
-		}
+	switch {
+	case err != nil && p.failing == nil:
+		p.failing, p.since = err, p.now()
+		p.log.Error("can't examine frames", "error", err)
+	case err == nil && p.failing != nil:
+		p.failing = nil
+		p.log.Info("frames can be examined again")
 	}
 	p.emit(p.decider.Observe(found.Observation(f.Captured, &f.Image)))
 }
@@ -153,11 +156,17 @@ func faceDocument(f *decision.Face) *mqtt.Face {
 // reportState publishes the camera's state when it changed, and ends a presentation that the camera left alone.
 func (p *pipeline) reportState() {
 	s := p.camera.Status()
+	lost := s.State != camera.StateStreaming
+	if !lost && p.failing != nil && p.now().Sub(p.since) >= blind {
+		// The camera is well, and yet nobody will be judged by it: without this, only the log would know.
+		s.State, s.Since, s.Code, s.Err = camera.StateFailed, p.since, string(decision.ProcessingErr), p.failing.Error()
+		s.Hint = "frames come, but the models can't examine them: restart livenessd; if that doesn't help, see its log and install it again"
+	}
 	if was := &p.state; s.State == was.State && s.Code == was.Code && s.Err == was.Err {
 		return
 	}
 	p.state = s
-	if s.State != camera.StateStreaming {
+	if lost {
 		p.emit(p.decider.Interrupt(p.now(), decision.Code(s.Code)))
 	}
 	p.publish.SetCameraState(p.name, mqtt.CameraState{Schema: 1, State: s.State, Code: mqtt.Code(s.Code), Device: s.Device,

@@ -188,11 +188,13 @@ func TestWhatAPipelineSays(t *testing.T) {
 		{"evidence from before the camera was lost", script(times(4, living), times(1, status(camera.StateRecovering, "CAMERA_LOST")),
 			times(1, status(camera.StateStreaming, "")), times(4, living)), streaming + "state recovering CAMERA_LOST\nstate streaming\n"},
 
-		{"a detector that fails", times(100, with(living, func(s *step) { s.findErr = errBroken })), streaming},
+		{"a detector that fails", times(100, with(living, func(s *step) { s.findErr = errBroken })), streaming + "state failed PROCESSING_ERR\n"},
 		{"a detector that begins to fail", script(times(15, unclear), times(20, with(living, func(s *step) { s.findErr = errBroken }))),
-			streaming + "verdict undecided PROCESSING_ERR deny\n"},
-		{"a crop that fails", times(100, with(living, func(s *step) { s.cropErr = errBroken })), streaming + "verdict undecided PROCESSING_ERR deny\n"},
-		{"a liveness net that fails", times(100, with(living, func(s *step) { s.judgeErr = errBroken })), streaming + "verdict undecided PROCESSING_ERR deny\n"},
+			streaming + "verdict undecided PROCESSING_ERR deny\nstate failed PROCESSING_ERR\n"},
+		{"a crop that fails", times(100, with(living, func(s *step) { s.cropErr = errBroken })),
+			streaming + "state failed PROCESSING_ERR\nverdict undecided PROCESSING_ERR deny\n"},
+		{"a liveness net that fails", times(100, with(living, func(s *step) { s.judgeErr = errBroken })),
+			streaming + "state failed PROCESSING_ERR\nverdict undecided PROCESSING_ERR deny\n"},
 		{"a liveness net that answers no number", times(100, with(living, func(s *step) { s.judgement.LogOdds = math.NaN() })),
 			streaming + "verdict undecided PROCESSING_ERR deny\n"},
 		{"boxes that are no numbers", times(100, step{faces: []models.Face{{Box: models.Box{X: math.NaN(), W: 20, H: 20}}}, judgement: living.judgement}), streaming},
@@ -307,6 +309,26 @@ func TestTroubleIsLoggedOnceAndSoIsItsEnd(t *testing.T) {
 		}
 		if !strings.Contains(log.String(), "out of order") {
 			t.Errorf("the error isn't in the log:\n%s", &log)
+		}
+	})
+}
+
+// Nets that fail find no face either, so that no verdict would tell of it.
+func TestFramesThatNobodyCanExamineAreAState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := step{findErr: errors.New("the net broke")}
+		w := &world{steps: script(times(3, step{}), times(10, broken), times(3, step{}), times(30, broken), times(3, step{}))}
+		ctx, cancel := context.WithCancel(t.Context())
+		p := w.start(t, io.Discard)
+		time.AfterFunc(10*time.Second, cancel)
+		if err := p.run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"state streaming", "state failed PROCESSING_ERR", "state streaming"}; !slices.Equal(w.said, want) {
+			t.Errorf("said %q, want %q: one second is no state, three are", w.said, want)
+		}
+		if len(w.states) > 1 && (!strings.Contains(w.states[1].Error, "the net broke") || w.states[1].Hint == "" || w.states[1].Check() != nil) {
+			t.Errorf("%+v, %v", w.states[1], w.states[1].Check())
 		}
 	})
 }
