@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
 	"github.com/livenessd/livenessd/models"
 )
@@ -33,11 +32,7 @@ func (a *app) modelsInstall() *cobra.Command {
 		if from != "" && args[0] != silentFace {
 			return fail(ExitUsage, fmt.Errorf("--from is for %s; a bundle is named by itself", silentFace))
 		}
-		cfg, err := a.load()
-		if err != nil {
-			return err
-		}
-		trust, err := daemon.Trust(cfg)
+		cfg, trust, err := a.loadWithKeys()
 		if err != nil {
 			return err
 		}

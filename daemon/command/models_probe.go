@@ -31,11 +31,7 @@ func (a *app) modelsProbe() *cobra.Command {
 		if *limit < time.Second || *limit > time.Hour {
 			return fail(ExitUsage, fmt.Errorf("--limit %v: from 1s to 1h", *limit))
 		}
-		cfg, err := a.load()
-		if err != nil {
-			return err
-		}
-		trust, err := daemon.Trust(cfg)
+		cfg, trust, err := a.loadWithKeys()
 		if err != nil {
 			return err
 		}
@@ -54,6 +50,16 @@ func (a *app) modelsProbe() *cobra.Command {
 		return err
 	}
 	return c
+}
+
+// loadWithKeys reads the configuration, and the keys that it trusts.
+func (a *app) loadWithKeys() (config.Config, *models.Trust, error) {
+	cfg, err := a.load()
+	if err != nil {
+		return cfg, nil, err
+	}
+	trust, err := daemon.Trust(cfg)
+	return cfg, trust, err
 }
 
 // prober tries models as this configuration would run them, in children that are this program.

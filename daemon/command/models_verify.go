@@ -21,11 +21,7 @@ func (a *app) modelsVerify() *cobra.Command {
 	}
 	a.jsonFlag(c, "print a JSON array")
 	c.RunE = func(_ *cobra.Command, names []string) error {
-		cfg, err := a.load()
-		if err != nil {
-			return err
-		}
-		trust, err := daemon.Trust(cfg)
+		cfg, trust, err := a.loadWithKeys()
 		if err != nil {
 			return err
 		}
