@@ -31,6 +31,7 @@ const (
 	CodeCameraSuspect Code = "CAMERA_SUSPECT"
 	CodeModelRefused  Code = "MODEL_REFUSED"
 	CodeLockedOut     Code = "LOCKED_OUT"
+	CodeFaceTurned    Code = "FACE_TURNED"
 )
 
 // Codes returns all codes in the order of their numbers.
@@ -46,7 +47,7 @@ func faceio() []Code {
 // ours grows at its end only: the place in it is the number.
 func ours() []Code {
 	return []Code{CodeFaceTooSmall, CodeTooDark, CodeTooBright, CodeBlurred, CodeFaceCutOff, CodeFaceChanged, CodeCameraLost,
-		CodeCameraSuspect, CodeModelRefused, CodeLockedOut}
+		CodeCameraSuspect, CodeModelRefused, CodeLockedOut, CodeFaceTurned}
 }
 
 // Number returns the number of a code, 0 if there is no such code.

@@ -43,6 +43,11 @@ const (
 	FaceCutOff        Code = "FACE_CUT_OFF"
 	FaceChanged       Code = "FACE_CHANGED"
 	CameraLost        Code = "CAMERA_LOST"
+	TooDark           Code = "TOO_DARK"
+	TooBright         Code = "TOO_BRIGHT"
+	Blurred           Code = "BLURRED"
+	FaceTurned        Code = "FACE_TURNED"
+	CameraSuspect     Code = "CAMERA_SUSPECT"
 )
 
 // Options are the rules. Zero values stand for those of Defaults; the thresholds have none.
@@ -130,8 +135,11 @@ type Observation struct {
 	Faces         []Face
 	Judged        bool    // LogOdds is the liveness net's answer about the face that Main names
 	LogOdds       float64 // log(P(live) / (1 − P(live)))
+	Evidence      float64 // the same as calibrated: log(p(answer | live) / p(answer | attack))
 	Attack        string  // the likeliest kind, "" where the net doesn't tell
 	Code          Code    // why it wasn't judged
+	Look          Look    // of the face that Main names
+	Doubts        []Doubt
 }
 
 // Decision is what is said of a presentation.
@@ -144,6 +152,7 @@ type Decision struct {
 	Face    *Face   // where it was last
 	// First is when the first of the frames that count was captured; without one, when the face appeared.
 	First time.Time
+	Asked bool // it answers Ask
 }
 
 // Decider decides for one camera.
