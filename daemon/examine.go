@@ -85,7 +85,7 @@ func (e *Examiner) judge(f *Finding, m *frame.Image, b models.Box, start time.Ti
 // Observation is what the decider learns from a finding.
 func (f *Finding) Observation(t time.Time, m *frame.Image) decision.Observation {
 	return decision.Observation{Time: t, Width: m.Width, Height: m.Height, Faces: toDecision(f.Faces), Judged: f.Judged,
-		LogOdds: f.Judgement.LogOdds, Attack: f.Judgement.Attack, Code: f.Code}
+		LogOdds: f.Judgement.LogOdds, Evidence: f.Judgement.Evidence, Attack: f.Judgement.Attack, Code: f.Code}
 }
 
 func toDecision(faces []models.Face) []decision.Face {

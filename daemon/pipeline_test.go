@@ -142,9 +142,9 @@ func script(parts ...[]step) []step { return slices.Concat(parts...) }
 var (
 	somebody  = models.Face{Box: models.Box{X: 20, Y: 10, W: 20, H: 28}, Score: 0.9}
 	another   = models.Face{Box: models.Box{X: 42, Y: 10, W: 20, H: 28}, Score: 0.9}
-	living    = step{faces: []models.Face{somebody}, judgement: models.Judgement{Live: 0.95, LogOdds: 3}}
-	attacked  = step{faces: []models.Face{somebody}, judgement: models.Judgement{Live: 0.05, LogOdds: -3, Attack: "replay"}}
-	unclear   = step{faces: []models.Face{somebody}, judgement: models.Judgement{Live: 0.6, LogOdds: 0.5}}
+	living    = step{faces: []models.Face{somebody}, judgement: models.Judgement{Live: 0.95, LogOdds: 3, Evidence: 3}}
+	attacked  = step{faces: []models.Face{somebody}, judgement: models.Judgement{Live: 0.05, LogOdds: -3, Evidence: -3, Attack: "replay"}}
+	unclear   = step{faces: []models.Face{somebody}, judgement: models.Judgement{Live: 0.6, LogOdds: 0.5, Evidence: 0.5}}
 	empty     = step{}
 	silence   = step{err: fmt.Errorf("camera: wait for frame: %w", context.DeadlineExceeded)}
 	errBroken = errors.New("out of order")

@@ -14,6 +14,8 @@ type Judgement struct {
 	Live    float64 // P(live), 0…1
 	LogOdds float64 // log(P(live) / (1 − P(live))), from the logits where the net gives them
 	Attack  string  // the likeliest kind of attack, "" where the net doesn't tell kinds apart
+	// Evidence is log(p(answer | bona fide) / p(answer | attack)), by the manifest's calibration.
+	Evidence float64
 }
 
 // Liveness is a liveness net that is ready to judge. It is for one goroutine.
@@ -80,7 +82,11 @@ func (l *Liveness) Judge() (Judgement, error) {
 	if err := l.net.OutputFloat32(0, l.logits); err != nil {
 		return Judgement{}, fmt.Errorf("models: run %s: %w", l.model.Name, err)
 	}
-	return judgement(l.logits, l.model.Output, l.least)
+	j, err := judgement(l.logits, l.model.Output, l.least)
+	if err == nil {
+		j.Evidence = l.model.evidence(j.LogOdds)
+	}
+	return j, err
 }
 
 // judgement reads the outputs of a net. least is the smallest probability that a softmax can tell from 0.

@@ -36,6 +36,8 @@ type Manifest struct {
 	Output      *Output    `yaml:"output,omitempty"`   // liveness
 	Detector    *Heads     `yaml:"detector,omitempty"` // face detection
 	Thresholds  Thresholds `yaml:"thresholds"`
+	// Calibration, for liveness, says what an answer is worth as evidence. Absent: an answer is worth its log-odds, within ±4.
+	Calibration *Calibration `yaml:"calibration,omitempty"`
 }
 
 // Source is a data set that a model was trained on.
@@ -100,6 +102,27 @@ type Thresholds struct {
 	FaceAt  float64 `yaml:"face_at,omitempty"`  // P(face) from which a box counts
 	LiveAt  float64 `yaml:"live_at,omitempty"`  // P(live) from which a presentation is live
 	SpoofAt float64 `yaml:"spoof_at,omitempty"` // P(live) up to which it is an attack
+}
+
+// Calibration turns the log-odds of one answer into evidence: log(p(answer | bona fide) / p(answer | attack)). It is
+// Slope × log-odds + Offset, not below Least and not above Most: what one picture can prove has an end, however sure a net is.
+type Calibration struct {
+	Slope  float64 `yaml:"slope"`
+	Offset float64 `yaml:"offset"`
+	Least  float64 `yaml:"least"`
+	Most   float64 `yaml:"most"`
+}
+
+// plainCalibration is that of a net about which nobody measured more: it means what it says, but is wrong at least once in 55.
+func plainCalibration() Calibration { return Calibration{Slope: 1, Least: -4, Most: 4} }
+
+// evidence of an answer. m is a manifest of a liveness net.
+func (m *Manifest) evidence(odds float64) float64 {
+	c := plainCalibration()
+	if m.Calibration != nil {
+		c = *m.Calibration
+	}
+	return min(max(c.Slope*odds+c.Offset, c.Least), c.Most)
 }
 
 // MaxManifest bounds a manifest's size in bytes.
@@ -224,6 +247,15 @@ func (m *Manifest) checkLiveness() (errs []error) {
 	if m.Detector != nil {
 		bad("detector is for task %s", FaceDetection)
 	}
+	if c := m.Calibration; c != nil {
+		// The bounds are those of what fits into a float whatever the net says; they are far out of what makes sense.
+		if !(c.Slope > 0 && c.Slope <= 100) || !(math.Abs(c.Offset) <= 100) {
+			bad("calibration: slope %v and offset %v: the slope is above 0 and at most 100, the offset from −100 to 100", c.Slope, c.Offset)
+		}
+		if !(c.Least >= -20 && c.Least < 0 && c.Most > 0 && c.Most <= 20) {
+			bad("calibration: from %v to %v: least is below 0 and most above, within ±20", c.Least, c.Most)
+		}
+	}
 	if t := m.Thresholds; !(t.SpoofAt > 0 && t.SpoofAt < t.LiveAt && t.LiveAt < 1) {
 		bad("thresholds: 0 < spoof_at < live_at < 1 must hold, not %v and %v", t.SpoofAt, t.LiveAt)
 	}
@@ -273,8 +305,8 @@ func (m *Manifest) checkDetector() (errs []error) {
 	if !(d.Overlap > 0 && d.Overlap < 1) {
 		bad("detector: overlap %v: between 0 and 1", d.Overlap)
 	}
-	if m.Crop != nil || m.Output != nil {
-		bad("crop and output are for task %s", LivenessTask)
+	if m.Crop != nil || m.Output != nil || m.Calibration != nil {
+		bad("crop, output and calibration are for task %s", LivenessTask)
 	}
 	if t := m.Thresholds; !(t.FaceAt > 0 && t.FaceAt < 1) {
 		bad("thresholds: face_at %v: between 0 and 1", t.FaceAt)

@@ -82,6 +82,12 @@ func TestManifestsThatMakeNoSenseAreRefused(t *testing.T) {
 		{"thresholds crossed", "live_at: 0.8", "live_at: 0.2", "0 < spoof_at < live_at < 1"},
 		{"threshold of 1", "live_at: 0.8", "live_at: 1", "0 < spoof_at < live_at < 1"},
 		{"no thresholds", "thresholds: {live_at: 0.8, spoof_at: 0.3}\n", "", "0 < spoof_at < live_at < 1"},
+		{"calibration the wrong way round", "thresholds:", "calibration: {slope: -1, offset: 0, least: -4, most: 4}\nthresholds:", "slope -1"},
+		{"calibration without a slope", "thresholds:", "calibration: {offset: 0, least: -4, most: 4}\nthresholds:", "slope 0"},
+		{"calibration without bounds", "thresholds:", "calibration: {slope: 1, offset: 0}\nthresholds:", "from 0 to 0"},
+		{"calibration that proves anything", "thresholds:", "calibration: {slope: 1, offset: 0, least: -4, most: .inf}\nthresholds:", "from -4 to +Inf"},
+		{"calibration of nothing", "thresholds:", "calibration: {slope: .nan, offset: 0, least: -4, most: 4}\nthresholds:", "slope NaN"},
+		{"calibration with a word too many", "thresholds:", "calibration: {slope: 1, offset: 0, least: -4, most: 4, knots: 3}\nthresholds:", "knots"},
 		{"no licence", "licence: Apache-2.0\n", "", "licence is missing"},
 		{"not YAML", "schema: 1", "schema: [", "m.yaml"},
 	}
@@ -103,10 +109,31 @@ func TestManifestsThatMakeNoSenseAreRefused(t *testing.T) {
 		{"strides: [8, 16, 32]", "strides: [0]", "stride 0"},
 		{"overlap: 0.4", "overlap: 1", "overlap 1"},
 		{"face_at: 0.6", "face_at: 0", "face_at 0"},
+		{"detector:", "calibration: {slope: 1, offset: 0, least: -4, most: 4}\ndetector:", "are for task liveness"},
 		{"detector:", "output: {kind: logits, classes: 2, live: 1}\ndetector:", "are for task liveness"},
 	} {
 		if _, err := ParseManifest("m.yaml", []byte(strings.Replace(detectorManifest, tt.from, tt.to, 1))); err == nil || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("detector with %s: %v, want %q", tt.to, err, tt.says)
+		}
+	}
+}
+
+func TestACalibrationSaysWhatAnAnswerIsWorth(t *testing.T) {
+	for _, tt := range []struct {
+		calibration string
+		odds, want  float64
+	}{
+		{"", 3, 3}, {"", -3, -3}, {"", 30, 4}, {"", -1e9, -4},
+		{"calibration: {slope: 0.5, offset: -1, least: -5, most: 2}\n", 3, 0.5},
+		{"calibration: {slope: 0.5, offset: -1, least: -5, most: 2}\n", 7, 2},
+		{"calibration: {slope: 0.5, offset: -1, least: -5, most: 2}\n", -9, -5},
+	} {
+		m, err := ParseManifest("m.yaml", []byte(livenessManifest+tt.calibration))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.evidence(tt.odds); got != tt.want {
+			t.Errorf("%s%v is worth %v, not %v", tt.calibration, tt.odds, got, tt.want)
 		}
 	}
 }

@@ -151,24 +151,26 @@ func (p *Panel) combine(answers []Judgement) (Judgement, error) {
 	if len(answers) == 1 {
 		return answers[0], nil
 	}
-	var sum, weights float64
+	var sum, evidence, weights float64
 	for i, a := range answers {
 		w := p.Members[i].Weight
 		weights += w
+		evidence += w * a.Evidence
 		v := math.Min(math.Max(a.LogOdds, -maxOdds), maxOdds)
 		if p.Combine == Probabilities {
 			v = 1 / (1 + math.Exp(-v))
 		}
 		sum += w * v
 	}
-	j := Judgement{Attack: p.attack(answers)}
+	// The mean whatever Combine says: nets that look at one picture err together, so that their evidence isn't a sum.
+	j := Judgement{Attack: p.attack(answers), Evidence: evidence / weights}
 	if mean := sum / weights; p.Combine == Probabilities {
 		j.Live, j.LogOdds = mean, math.Log(mean/(1-mean))
 	} else {
 		j.Live, j.LogOdds = 1/(1+math.Exp(-mean)), mean
 	}
 	// Not a comparison with a bound: what isn't a number compares false.
-	if math.IsNaN(j.LogOdds) || math.IsInf(j.LogOdds, 0) {
+	if math.IsNaN(j.LogOdds+j.Evidence) || math.IsInf(j.LogOdds+j.Evidence, 0) {
 		return Judgement{}, ErrNotFinite
 	}
 	return j, nil

@@ -70,7 +70,7 @@ func TestAPanelSaysWhoJudges(t *testing.T) {
 
 func TestAnswersAreCombined(t *testing.T) {
 	odds := func(p float64) float64 { return math.Log(p / (1 - p)) }
-	says := func(p float64, attack string) Judgement { return Judgement{p, odds(p), attack} }
+	says := func(p float64, attack string) Judgement { return Judgement{p, odds(p), attack, 2 * odds(p)} }
 	nan := math.NaN()
 	for _, tt := range []struct {
 		name    string
@@ -80,21 +80,21 @@ func TestAnswersAreCombined(t *testing.T) {
 		live    float64
 		attack  string
 	}{
-		{"one is itself", Logits, []float64{3}, []Judgement{{0.99, 30, "print"}}, 0.99, "print"},
+		{"one is itself", Logits, []float64{3}, []Judgement{{0.99, 30, "print", 0}}, 0.99, "print"},
 		{"the mean of log-odds", Logits, []float64{1, 1}, []Judgement{says(0.9, ""), says(0.2, "")}, 1 / (1 + math.Exp(-(odds(0.9)+odds(0.2))/2)), ""},
 		{"the mean of probabilities", Probabilities, []float64{1, 1}, []Judgement{says(0.9, ""), says(0.2, "")}, 0.55, ""},
 		{"weights", Probabilities, []float64{3, 1}, []Judgement{says(0.9, ""), says(0.1, "")}, 0.7, ""},
 		{"opposites", Logits, []float64{2, 2}, []Judgement{says(0.99, ""), says(0.01, "")}, 0.5, ""},
-		{"absurdly sure of life", Logits, []float64{1, 1, 1}, []Judgement{{1, 1e6, ""}, says(0.001, ""), says(0.001, "")},
+		{"absurdly sure of life", Logits, []float64{1, 1, 1}, []Judgement{{1, 1e6, "", 0}, says(0.001, ""), says(0.001, "")},
 			1 / (1 + math.Exp(-(14+2*odds(0.001))/3)), ""},
-		{"absurdly sure of an attack", Probabilities, []float64{1, 1}, []Judgement{{0, -1e6, ""}, says(0.5, "")}, 0.25, ""},
-		{"all absurdly sure", Probabilities, []float64{1, 1}, []Judgement{{1, 1e6, ""}, {1, 1e6, ""}}, 1, ""},
+		{"absurdly sure of an attack", Probabilities, []float64{1, 1}, []Judgement{{0, -1e6, "", 0}, says(0.5, "")}, 0.25, ""},
+		{"all absurdly sure", Probabilities, []float64{1, 1}, []Judgement{{1, 1e6, "", 0}, {1, 1e6, "", 0}}, 1, ""},
 		{"kinds of attack, by weight", Logits, []float64{1, 3}, []Judgement{says(0.1, "print"), says(0.1, "replay")}, 0.1, "replay"},
 		{"kinds of attack, by certainty", Logits, []float64{1, 1}, []Judgement{says(0.05, "print"), says(0.3, "replay")}, -1, "print"},
 		{"who can't tell kinds leaves it to others", Logits, []float64{5, 1}, []Judgement{says(0.1, ""), says(0.1, "replay")}, 0.1, "replay"},
 		{"two who agree on a kind", Logits, []float64{2, 1.5, 1.5}, []Judgement{says(0.1, "print"), says(0.1, "replay"), says(0.1, "replay")}, 0.1, "replay"},
-		{"no number", Logits, []float64{1, 1}, []Judgement{says(0.9, ""), {nan, nan, ""}}, nan, ""},
-		{"no number, as a probability", Probabilities, []float64{1, 1}, []Judgement{says(0.9, ""), {nan, nan, ""}}, nan, ""},
+		{"no number", Logits, []float64{1, 1}, []Judgement{says(0.9, ""), {nan, nan, "", 0}}, nan, ""},
+		{"no number, as a probability", Probabilities, []float64{1, 1}, []Judgement{says(0.9, ""), {nan, nan, "", 0}}, nan, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := &Panel{Combine: tt.combine}
@@ -107,6 +107,13 @@ func TestAnswersAreCombined(t *testing.T) {
 					t.Errorf("%+v, %v", j, err)
 				}
 				return
+			}
+			var evidence, weights float64
+			for i, a := range tt.answers {
+				evidence, weights = evidence+tt.weights[i]*a.Evidence, weights+tt.weights[i]
+			}
+			if want := evidence / weights; math.Abs(j.Evidence-want) > 1e-9 {
+				t.Errorf("evidence of %v, not the mean %v", j.Evidence, want)
 			}
 			if err != nil || tt.live >= 0 && !(math.Abs(j.Live-tt.live) < 1e-5) || j.Attack != tt.attack || math.IsInf(j.LogOdds, 0) {
 				t.Errorf("%+v, %v; want %v, %q", j, err, tt.live, tt.attack)

@@ -250,7 +250,7 @@ func (f fixed) Detect(*frame.Image) ([]models.Face, error) {
 }
 func (f fixed) Crop(*frame.Image, models.Box) error { return nil }
 func (f fixed) Judge() (models.Judgement, error) {
-	return models.Judgement{Live: 1 / (1 + math.Exp(-f.odds)), LogOdds: f.odds}, nil
+	return models.Judgement{Live: 1 / (1 + math.Exp(-f.odds)), LogOdds: f.odds, Evidence: f.odds}, nil
 }
 
 func gauge(cam *staged, f fixed, lines io.Reader) (*calibrator, *bytes.Buffer) {
