@@ -24,6 +24,7 @@ from schedule import Schedule
 
 BATCH = 128
 LR = 2e-3
+HINT = 2.
 HELD = 4096  # crops of the pool's beginning that are never trained on
 
 
@@ -40,6 +41,15 @@ def loss_of(z, e, tz, te, label):
     if (~soft).any():
         loss = loss + F.cross_entropy(z[~soft], label[~soft], label_smoothing=.02) * (~soft).float().mean()
     return loss
+
+
+def hint_loss(got, wanted):
+    """How far the student's view of the teacher's feature maps is from them, each channel of a map in its own spread."""
+    loss = 0.
+    for g, w in zip(got, wanted):
+        spread = w.var((0, 2, 3), keepdim=True) + 1e-3
+        loss = loss + ((g - w) ** 2 / spread).mean()
+    return loss / len(got)
 
 
 def batch_of(pool, index):
@@ -124,9 +134,12 @@ def main():
         if teacher:
             with torch.no_grad():
                 x = vary(x, label < 0)
-                tz, te = teacher(x)
-        z, e = net(x)
-        loss = loss_of(z, e, tz, te, label)
+                tz, te = teacher(x, wanted := [])
+            z, e = net(x, got := [])
+            loss = loss_of(z, e, tz, te, label) + HINT * hint_loss(got, wanted)
+        else:
+            z, e = net(x)
+            loss = loss_of(z, e, tz, te, label)
         opt.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.)

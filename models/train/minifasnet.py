@@ -46,6 +46,8 @@ class Depthwise(nn.Module):
 
 
 class MiniFASNetV2(nn.Module):
+    HINTS = (6, 13, 16)  # the last layers at 20×20, 10×10 and 5×5
+
     def __init__(self, path):
         super().__init__()
         sd = {k.removeprefix('module.'): v for k, v in torch.load(path, map_location='cpu').items()}
@@ -70,6 +72,11 @@ class MiniFASNetV2(nn.Module):
         for p in self.parameters():
             p.requires_grad_(False)
 
-    def forward(self, x):
-        e = self.embed(self.features(x).flatten(1))
+    def forward(self, x, maps=None):
+        """Logits and embedding; the feature maps of HINTS are appended to maps."""
+        for i, layer in enumerate(self.features):
+            x = layer(x)
+            if maps is not None and i in self.HINTS:
+                maps.append(x)
+        e = self.embed(x.flatten(1))
         return self.head(e), e

@@ -55,16 +55,21 @@ class LivenessNet(nn.Module):
         self.pool = nn.Conv2d(256, 256, 5, groups=256, bias=False)  # as the teacher: learns where to look
         self.bn = nn.BatchNorm2d(256)
         self.head = nn.Linear(256, 3)
-        self.embed = nn.Linear(256, 128)  # training alone: the teacher's embedding is a linear view of ours
+        # For training alone: the teacher's embedding is a linear view of ours, and so are its feature maps.
+        self.embed = nn.Linear(256, 128)
+        self.hints = nn.ModuleDict({'4': nn.Conv2d(48, 64, 3, padding=1), '6': nn.Conv2d(96, 128, 3, padding=1),
+                                    '8': nn.Conv2d(256, 128, 3, padding=1)})
 
-    def features(self, x):
+    def forward(self, x, maps=None):
+        """Logits and embedding; what the hints make of the feature maps is appended to maps."""
         # Padded while the pixels are raw: the int8 net pads with its zero point, which is pixel 0. The fixed scale is folded
         # into the first convolution on export.
-        x = self.layers((F.pad(x, (0, 1, 0, 1)) - 127.5) / 64)
-        return self.bn(self.pool(x)).flatten(1)
-
-    def forward(self, x):
-        f = F.relu6(self.features(x))
+        x = (F.pad(x, (0, 1, 0, 1)) - 127.5) / 64
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            if maps is not None and str(i) in self.hints:
+                maps.append(self.hints[str(i)](x))
+        f = F.relu6(self.bn(self.pool(x)).flatten(1))
         return self.head(f), self.embed(f)
 
 
