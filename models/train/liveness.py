@@ -58,6 +58,10 @@ def batch_of(pool, index):
             torch.from_numpy(pool.e[index].astype(np.float32)), torch.from_numpy(pool.label[index].astype(np.int64)))
 
 
+def teacher_of(folder):
+    return MiniFASNetV2(os.path.join(folder, '2.7_80x80_MiniFASNetV2.pth')).to(memory_format=torch.channels_last)
+
+
 def vary(x, mixable):
     """Another view of each crop, in whole pixel values; mixable ones may become mixtures, since only the teacher answers for them."""
     n = len(x)
@@ -113,9 +117,7 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '1')))
     torch.manual_seed(args.seed)
-    teacher = None
-    if args.teacher:
-        teacher = MiniFASNetV2(os.path.join(args.teacher, '2.7_80x80_MiniFASNetV2.pth')).to(memory_format=torch.channels_last)
+    teacher = teacher_of(args.teacher) if args.teacher else None
     pool = None
     while pool is None or int(pool.count[0]) < 3 * HELD:
         try:

@@ -1,6 +1,6 @@
 """Turns a trained net into a graph of int8 operators and trains it on with fake quantisation.
 
-    quantise.py face|liveness CACHE [--minutes M]
+    quantise.py face|liveness CACHE [--minutes M] [--teacher FOLDER]
 
 Batch norm and the scaling of the pixels are folded into the convolutions, activation ranges are measured on crops or frames of
 the pool, and the graph's own weights are then trained for some minutes as the int8 kernels will see them: nets with ReLU6 and
@@ -220,7 +220,7 @@ def pairs(outputs):
 class Face:
     """What is special about the detector."""
 
-    def __init__(self, cache):
+    def __init__(self, cache, teacher=None):
         self.pool = facedata.Pool(os.path.join(cache, 'facepool'))
         self.checkpoint, self.batch, self.net = 'face', face.BATCH, FaceNet
         self.graph = graph_of_face
@@ -262,8 +262,9 @@ class Face:
 
 
 class Liveness:
-    def __init__(self, cache):
+    def __init__(self, cache, teacher=None):
         self.pool = crops.Pool(os.path.join(cache, 'pool'))
+        self.teacher = liveness.teacher_of(teacher) if teacher else None
         self.checkpoint, self.batch, self.net = 'liveness', liveness.BATCH, LivenessNet
         self.graph = graph_of_liveness
         self.cut = {None: .0002, 'logits': .001}
@@ -276,6 +277,10 @@ class Liveness:
 
     def loss(self, graph, index, fake=True):
         x, tz, _, label = liveness.batch_of(self.pool, index)
+        if self.teacher:
+            with torch.no_grad():
+                x = liveness.vary(x, label < 0)
+                tz = self.teacher(x)[0]
         z = graph(x, fake)[0].flatten(1)
         none = torch.zeros(len(z), 1)  # the embedding isn't part of what ships
         return liveness.loss_of(z, none, tz, none, label)
@@ -297,11 +302,12 @@ def main():
     parser.add_argument('net', choices=('face', 'liveness'))
     parser.add_argument('cache', help='folder of pools and checkpoints')
     parser.add_argument('--minutes', type=float, default=8., help='of training with fake quantisation; 0: ranges alone')
+    parser.add_argument('--teacher', help='liveness: folder of MiniFASNetV2\'s weights, to ask about varied crops as liveness.py does')
     parser.add_argument('--seed', type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '1')))
     torch.manual_seed(args.seed)
-    task = {'face': Face, 'liveness': Liveness}[args.net](args.cache)
+    task = {'face': Face, 'liveness': Liveness}[args.net](args.cache, args.teacher)
     state = torch.load(os.path.join(args.cache, task.checkpoint + '.pt'))
     net = task.net().eval()
     net.load_state_dict(state['average'])
