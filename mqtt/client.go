@@ -27,8 +27,12 @@ const (
 
 	// inFlight bounds what is published but not acknowledged. It is enough for a slow link, and little to send again.
 	inFlight = 16
-	// maxPacket bounds what the broker may send to a device: its own availability.
-	maxPacket = 64 << 10
+	// maxPacket bounds what the broker may send to a device: its own availability and requests. What is longer than a request may be
+	// is refused with a reason; what is longer than this ends the connection.
+	maxPacket = 256 << 10
+	// maxNotes bounds responses and hints that wait, and noteLife how long they do: who asked has given up by then.
+	maxNotes = 256
+	noteLife = 30 * time.Second
 	// assertPause keeps somebody who publishes offline over and over from making us answer as often.
 	assertPause = time.Second
 )
@@ -47,7 +51,10 @@ type Options struct {
 
 	QueueLimit int         // verdicts that may wait; 0 is 1000
 	Info       func() Info // asked at each connection; nil publishes none
-	Log        *slog.Logger
+	// Requests is where requests and switches go, in the order in which they come; nil listens to none. Nobody waits: what comes while
+	// it is full is counted and lost. It isn't closed.
+	Requests chan<- Asked
+	Log      *slog.Logger
 
 	Timeout time.Duration                        // for a connection and for each acknowledgement; 0 is 10 s
 	Now     func() time.Time                     // nil is time.Now
@@ -100,7 +107,7 @@ func (o *Options) prepare() (c *Client, err error) {
 	}
 	// The id is always the same, so that a broker that still holds the last connection ends it, and its will, first.
 	c.link = linkOptions{endpoint: e, credentials: cred, clientID: "livenessd-" + o.Device, will: c.topics.Availability(),
-		timeout: o.Timeout, limit: maxPacket}
+		timeout: o.Timeout, limit: maxPacket, ordered: true}
 	return c, nil
 }
 
@@ -137,18 +144,27 @@ type Client struct {
 
 	mu     sync.Mutex
 	queue  queue
-	states map[string]*state // by camera
+	states map[string]*state // by topic
+	notes  []*note
 	status Status
 	full   uint64 // how many were dropped since the queue was last not full
 	refuse string // the last refusal that was logged
 
-	deaf sync.Once // the log hears it once that availability can't be read
+	deaf, mute sync.Once // the log hears it once that availability, or requests, can't be read
 }
 
-// state is a camera's newest state.
+// state is the newest of what is retained.
 type state struct {
 	payload   []byte
 	published bool // over the present connection
+}
+
+// note is a response or a hint: worth little when it is late.
+type note struct {
+	topic   string
+	payload []byte
+	queued  time.Time
+	flying  bool // as an item's
 }
 
 // Status is what a client has done so far.
@@ -159,7 +175,9 @@ type Status struct {
 	Published    uint64 // verdicts that it has
 	Dropped      uint64 // verdicts lost to a full queue, or handed over after Close
 	DroppedSpoof uint64 // of these, those that said spoof
-	Refused      uint64 // verdicts and states that contradicted themselves
+	Refused      uint64 // documents that contradicted themselves
+	Unheard      uint64 // requests that came faster than they were taken
+	Unanswered   uint64 // responses and hints that were dropped, or came too late
 	Err          error  // why it isn't connected; it may have a Hint
 }
 
@@ -225,19 +243,81 @@ func (c *Client) drop(k VerdictKind) {
 
 // SetCameraState publishes, retained, what a camera does, now and on each new connection.
 func (c *Client) SetCameraState(camera string, s CameraState) {
-	err := CheckName("camera", camera)
-	if err == nil {
-		err = s.Check()
-	}
-	payload, jsonErr := json.Marshal(s)
+	c.keep(c.topics.CameraState(camera), s, errors.Join(CheckName("camera", camera), s.Check()))
+}
+
+// SetSwitches publishes, retained, an application's switches, now and on each new connection.
+func (c *Client) SetSwitches(application string, s Switches) {
+	c.keep(c.topics.Switches(application), s, CheckName("application", application))
+}
+
+// keep publishes what is retained.
+func (c *Client) keep(topic string, document any, err error) {
+	payload, jsonErr := json.Marshal(document)
 	if err = errors.Join(err, jsonErr); err != nil {
 		c.refused(err)
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.states[camera] = &state{payload: payload}
+	c.states[topic] = &state{payload: payload}
 	c.rouse()
+}
+
+// PublishResponse answers a request. A response that can't be delivered within half a minute is dropped.
+func (c *Client) PublishResponse(v Verb, r Response) {
+	c.note(c.topics.Response(v), r, errors.Join(CheckName("verb", string(v)), r.Check()))
+}
+
+// PublishHint says what keeps a session's verdict. It is dropped like a response.
+func (c *Client) PublishHint(h Hint) { c.note(c.topics.Session(h.Session), h, h.Check()) }
+
+// note queues a response or a hint. The oldest goes where there is no room.
+func (c *Client) note(topic string, document any, err error) {
+	payload, jsonErr := json.Marshal(document)
+	if err = errors.Join(err, jsonErr); err != nil {
+		c.refused(err)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing.Err() != nil {
+		c.status.Unanswered++
+		return
+	}
+	if len(c.notes) == maxNotes {
+		c.notes = slices.Delete(c.notes, 0, 1)
+		c.status.Unanswered++
+	}
+	c.notes = append(c.notes, &note{topic: topic, payload: payload, queued: c.o.Now()})
+	c.rouse()
+}
+
+// nextNote returns the next note to be published, nil if there is none.
+func (c *Client) nextNote() *note {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.o.Now()
+	c.notes = slices.DeleteFunc(c.notes, func(n *note) bool {
+		late := !n.flying && now.Sub(n.queued) > noteLife
+		if late {
+			c.status.Unanswered++
+		}
+		return late
+	})
+	for _, n := range c.notes {
+		if !n.flying {
+			n.flying = true
+			return n
+		}
+	}
+	return nil
+}
+
+func (c *Client) noted(n *note) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.notes = slices.DeleteFunc(c.notes, func(o *note) bool { return o == n })
 }
 
 // refused counts what wasn't published because it contradicts itself: a fault of ours. Each kind is logged once.
@@ -335,6 +415,9 @@ func (c *Client) lost(err error, connected bool, failures int) {
 		s.published = false
 	}
 	c.queue.land()
+	for _, n := range c.notes {
+		n.flying = false
+	}
 	queued := len(c.queue.items)
 	c.mu.Unlock()
 	if !news {
@@ -437,12 +520,49 @@ func (s *session) birth() error {
 		default:
 		}
 	})
-	if errors.Is(err, errDenied) {
+	switch {
+	case errors.Is(err, errDenied):
 		s.deaf()
+	case err != nil:
+		return err
+	default:
+		s.silence = time.After(s.link.timeout)
+	}
+	if s.c.o.Requests == nil {
 		return nil
 	}
-	s.silence = time.After(s.link.timeout)
-	return err
+	for _, filter := range []string{t.Request("+"), t.SetSwitches("+")} {
+		err := s.link.subscribe(s.ctx, filter, s.asked)
+		if errors.Is(err, errDenied) {
+			s.c.mute.Do(func() {
+				s.c.o.Log.Warn("the broker doesn't let the device hear requests", "topic", filter, "user", s.c.o.Username,
+					"hint", "let the broker's access list allow this user to read below "+t.root+"/")
+			})
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asked hands on what a host asks. It runs on the goroutine that reads, and must not wait.
+func (s *session) asked(_ paho.Client, m paho.Message) {
+	a, ok := s.c.topics.asked(m.Topic())
+	if !ok {
+		return
+	}
+	a.Payload, a.Retained = m.Payload(), m.Retained()
+	select {
+	case s.c.o.Requests <- a:
+	default:
+		s.c.mu.Lock()
+		defer s.c.mu.Unlock()
+		if s.c.status.Unheard++; s.c.status.Unheard == 1 {
+			s.c.o.Log.Warn("requests come faster than they can be looked at: some are lost", "topic", m.Topic())
+		}
+	}
 }
 
 // deaf notes that the device doesn't hear itself. MQTT 3.1.1 has no way to refuse a message: what an access list forbids to publish is
@@ -533,20 +653,32 @@ func (s *session) one() (bool, error) {
 	if topic, payload := s.c.nextState(); payload != nil {
 		return true, s.fly(topic, payload, true, nil)
 	}
+	if n := s.c.nextNote(); n != nil { // before verdicts, as a session's response and hints were said before its verdict
+		return true, s.fly(n.topic, n.payload, false, func() { s.c.noted(n) })
+	}
 	i, payload := s.c.nextVerdict()
 	if i == nil {
 		return false, nil
 	}
-	t := s.c.topics
-	done := func() { s.c.delivered(i) }
-	if i.verdict.Code == nil || *i.verdict.Code != CodePADAttack {
-		return true, s.fly(t.Verdict(i.verdict.Camera), payload, false, done)
+	t, v := s.c.topics, i.verdict
+	topics := []string{t.Verdict(v.Camera)}
+	if v.Code != nil && *v.Code == CodePADAttack {
+		topics = append(topics, t.Attack(v.Camera))
 	}
-	if err := s.fly(t.Verdict(i.verdict.Camera), payload, false, nil); err != nil {
-		return false, err
+	if v.Session != nil {
+		topics = append(topics, t.Session(v.Session.ID))
 	}
-	// Flights end in order, so that both are acknowledged when the second is.
-	return true, s.fly(t.Attack(i.verdict.Camera), payload, false, done)
+	for n, topic := range topics {
+		var done func()
+		if n == len(topics)-1 {
+			// Flights end in order, so that all are acknowledged when the last is.
+			done = func() { s.c.delivered(i) }
+		}
+		if err := s.fly(topic, payload, false, done); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func (s *session) fly(topic string, payload []byte, retained bool, done func()) error {
@@ -581,21 +713,20 @@ func (s *session) goodbye() error {
 	return nil
 }
 
-// nextState returns a state that this connection hasn't carried yet, in the order of the cameras' names.
+// nextState returns a state that this connection hasn't carried yet, in the order of the topics.
 func (c *Client) nextState() (topic string, payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	first := ""
-	for camera, s := range c.states {
-		if !s.published && (payload == nil || camera < first) {
-			first, payload = camera, s.payload
+	for at, s := range c.states {
+		if !s.published && (payload == nil || at < topic) {
+			topic, payload = at, s.payload
 		}
 	}
 	if payload == nil {
 		return "", nil
 	}
-	c.states[first].published = true
-	return c.topics.CameraState(first), payload
+	c.states[topic].published = true
+	return topic, payload
 }
 
 // nextVerdict returns the next verdict to be published, as it is to be published now.

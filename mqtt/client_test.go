@@ -89,6 +89,9 @@ func TestVerdictsGoToTheirTopics(t *testing.T) {
 		if name == "spoof" {
 			topics = append(topics, "livenessd/door-7/camera/front/attack")
 		}
+		if v.Session != nil {
+			topics = append(topics, "livenessd/door-7/session/"+v.Session.ID)
+		}
 		for _, topic := range topics {
 			m := take(t, name, in)
 			if m.Topic != topic || m.Retained {
@@ -100,7 +103,7 @@ func TestVerdictsGoToTheirTopics(t *testing.T) {
 			}
 		}
 	}
-	eventually(t, "all are acknowledged", func() bool { return c.Status().Published == 4 })
+	eventually(t, "all are acknowledged", func() bool { return c.Status().Published == uint64(len(verdicts())) })
 	if s := c.Status(); s.Queued != 0 || s.Dropped != 0 || s.Refused != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -337,6 +340,7 @@ func TestSpoofIsDeliveredOnlyOnBothTopics(t *testing.T) {
 	})
 	c := start(t, Options{URL: f.url()})
 	v := spoofVerdict()
+	v.Session = nil
 	c.PublishVerdict(v)
 	eventually(t, "the delivery", func() bool { return c.Status().Published == 1 })
 	mu.Lock()
@@ -501,12 +505,17 @@ func TestStaleOfflineIsContradicted(t *testing.T) {
 // say publishes like any other program, retained.
 func say(t *testing.T, url, topic, payload string) {
 	t.Helper()
+	tell(t, url, topic, payload, true)
+}
+
+func tell(t *testing.T, url, topic, payload string, retained bool) {
+	t.Helper()
 	p := paho.NewClient(paho.NewClientOptions().AddBroker(url).SetClientID("other"))
 	if k := p.Connect(); !k.WaitTimeout(patience) || k.Error() != nil {
 		t.Fatal(k.Error())
 	}
 	defer p.Disconnect(1000)
-	if k := p.Publish(topic, 1, true, payload); !k.WaitTimeout(patience) || k.Error() != nil {
+	if k := p.Publish(topic, 1, retained, payload); !k.WaitTimeout(patience) || k.Error() != nil {
 		t.Fatal(k.Error())
 	}
 }

@@ -24,6 +24,18 @@ func TestDocumentsAreWhatTheirSchemasSay(t *testing.T) {
 		"verdict.json":      {},
 		"camera-state.json": {"full": full, "bare": CameraState{Schema: 1, State: "recovering"}},
 		"info.json":         {"full": info},
+		"request-session.json": {"full": SessionRequest{"t1", Time(decidedAt()), "staff-door", Authentication, "front", "u1", "n-123", Duration(8 * time.Second)},
+			"bare": SessionRequest{Transaction: "t1", Application: "staff-door", Purpose: Enrollment}},
+		"request-cancel.json": {"full": CancelRequest{"t1", Time(decidedAt()), "s1"}},
+		"request-ping.json":   {"full": PlainRequest{"t1", Time(decidedAt())}, "bare": PlainRequest{Transaction: "t1"}},
+		"request-unlock.json": {"a subject": UnlockRequest{"t1", Time(decidedAt()), "staff-door", "u1", "", false},
+			"a camera": UnlockRequest{Transaction: "t1", Camera: "front"}, "all": UnlockRequest{Transaction: "t1", All: true}},
+		"switches-set.json": {"both": SwitchRequest{Time(decidedAt()), ptr(true), ptr(false)}, "one": SwitchRequest{Enrollment: ptr(false)}},
+		"switches.json":     {"off": Switches{}, "on": Switches{true, true}},
+		"response.json": {"a session": Response{Transaction: "t1", Status: StatusOK, Session: "s1"}, "info": Response{Transaction: "t1", Status: StatusOK, Info: &info},
+			"unlocked": Response{Transaction: "t1", Status: StatusOK, Lifted: ptr(0)}, "refused": Refusal("", CodeUnauthorized, "no application \"nobody\""),
+			"locked": Response{"t1", StatusError, "", nil, nil, CodeLockedOut, CodeLockedOut.Number(), "locked out for 5m", 300_000}},
+		"hint.json": {"full": Hint{1, "s1", "front", CodeTooDark, "too dark", Time(decidedAt())}},
 	}
 	for name, v := range verdicts() {
 		documents["verdict.json"][name] = v
@@ -44,7 +56,10 @@ func TestDocumentsAreWhatTheirSchemasSay(t *testing.T) {
 
 // TestSchemasHaveTheMembersOfTheDocuments finds a member that only one of the two has, or that only one of them demands.
 func TestSchemasHaveTheMembersOfTheDocuments(t *testing.T) {
-	for name, doc := range map[string]any{"verdict.json": Verdict{}, "camera-state.json": CameraState{}, "info.json": Info{}} {
+	for name, doc := range map[string]any{"verdict.json": Verdict{}, "camera-state.json": CameraState{}, "info.json": Info{},
+		"request-session.json": SessionRequest{}, "request-cancel.json": CancelRequest{}, "request-ping.json": PlainRequest{},
+		"request-unlock.json": UnlockRequest{}, "switches-set.json": SwitchRequest{}, "switches.json": Switches{}, "response.json": Response{},
+		"hint.json": Hint{}} {
 		sameMembers(t, name, readSchema(t, name), reflect.TypeOf(doc))
 	}
 }
@@ -59,7 +74,7 @@ func sameMembers(t *testing.T, at string, schema map[string]any, typ reflect.Typ
 		sameMembers(t, at+"[]", items, typ.Elem())
 		return
 	}
-	if typ.Kind() != reflect.Struct || typ == reflect.TypeFor[Time]() {
+	if typ.Kind() != reflect.Struct || typ == reflect.TypeFor[Time]() || strings.HasSuffix(at, "response.json.info") { // that has a schema of its own
 		return
 	}
 	properties, _ := schema["properties"].(map[string]any)
@@ -67,7 +82,7 @@ func sameMembers(t *testing.T, at string, schema map[string]any, typ reflect.Typ
 	for i := range typ.NumField() {
 		name, option, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
 		members = append(members, name)
-		if option != "omitempty" {
+		if option != "omitempty" && option != "omitzero" {
 			required = append(required, name)
 		}
 		p, _ := properties[name].(map[string]any)
@@ -97,7 +112,7 @@ func TestSchemaRefusesWhatCheckRefuses(t *testing.T) {
 	// A schema can't compare two members, and knows neither codes nor lengths.
 	beyond := []string{"live below its threshold", "live with thresholds the wrong way", "spoof with the score of a live one",
 		"camera that is no level of a topic", "camera that is a wildcard", "expired before it was decided",
-		"session with a subject without end", "a delegate that isn't UTF-8", "a device name without end"}
+		"session with a subject without end", "a session whose id is no level", "a delegate that isn't UTF-8", "a device name without end"}
 	schema := readSchema(t, "verdict.json")
 	tried := 0
 	for name, v := range inconsistent() {
@@ -198,6 +213,27 @@ func holds(schema any, v any, at string) error {
 		case "minLength":
 			if isText && float64(utf8.RuneCountInString(text)) < want.(float64) {
 				err = fmt.Errorf("%s: %q is too short", at, text)
+			}
+		case "maxLength":
+			if isText && float64(utf8.RuneCountInString(text)) > want.(float64) {
+				err = fmt.Errorf("%s: %q is too long", at, text)
+			}
+		case "additionalProperties":
+			properties, _ := s["properties"].(map[string]any)
+			for name := range object {
+				if _, known := properties[name]; !known && want == false {
+					err = fmt.Errorf("%s: member %s", at, name)
+				}
+			}
+		case "anyOf", "oneOf":
+			n := 0
+			for _, sub := range want.([]any) {
+				if holds(sub, v, at) == nil {
+					n++
+				}
+			}
+			if n == 0 || n > 1 && keyword == "oneOf" {
+				err = fmt.Errorf("%s: %d of %s hold", at, n, keyword)
 			}
 		case "pattern":
 			if isText && !regexp.MustCompile(want.(string)).MatchString(text) {

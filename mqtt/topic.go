@@ -43,6 +43,32 @@ func (t Topics) Info() string                     { return t.root + "/info" }
 func (t Topics) CameraState(camera string) string { return t.root + "/camera/" + camera + "/state" }
 func (t Topics) Verdict(camera string) string     { return t.root + "/camera/" + camera + "/verdict" }
 func (t Topics) Attack(camera string) string      { return t.root + "/camera/" + camera + "/attack" }
+func (t Topics) Session(id string) string         { return t.root + "/session/" + id }
+func (t Topics) Request(v Verb) string            { return t.root + "/request/" + string(v) }
+func (t Topics) Response(v Verb) string           { return t.root + "/response/" + string(v) }
+func (t Topics) SetSwitches(app string) string {
+	return t.root + "/application/" + app + "/liveness/set"
+}
+func (t Topics) Switches(app string) string {
+	return t.root + "/application/" + app + "/liveness/state"
+}
+
+// asked takes apart the topic of a message to the device.
+func (t Topics) asked(topic string) (a Asked, ok bool) {
+	below, ok := strings.CutPrefix(topic, t.root+"/")
+	if !ok {
+		return a, false
+	}
+	switch l := strings.Split(below, "/"); {
+	case len(l) == 2 && l[0] == "request" && l[1] != "":
+		a.Verb = Verb(l[1])
+	case len(l) == 4 && l[0] == "application" && l[1] != "" && l[2] == "liveness" && l[3] == "set":
+		a.Application = l[1]
+	default:
+		return a, false
+	}
+	return a, true
+}
 
 // CheckName tells whether the name of a device or camera can be a level of a topic. what is the word for it in the error.
 func CheckName(what, name string) error {

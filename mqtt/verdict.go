@@ -66,12 +66,16 @@ type Verdict struct {
 	Liveness   string      `json:"liveness,omitempty"` // "" or LivenessOff
 	Session    *Session    `json:"session"`
 	Action     Action      `json:"action"`
-	Frames     int         `json:"frames"` // how many were judged
-	Face       *Face       `json:"face"`
-	CapturedAt Time        `json:"captured_at"` // the first frame; zero where there was none
-	DecidedAt  Time        `json:"decided_at"`
-	LatencyMS  int64       `json:"latency_ms"`
-	ExpiresAt  Time        `json:"expires_at"` // until when anybody may act on it
+
+	// RetryAfterMS is the time that is left of a ban: with LOCKED_OUT, and with the PAD_ATTACK that began one.
+	RetryAfterMS int64 `json:"retry_after_ms,omitempty"`
+
+	Frames     int   `json:"frames"` // how many were judged
+	Face       *Face `json:"face"`
+	CapturedAt Time  `json:"captured_at"` // the first frame; zero where there was none
+	DecidedAt  Time  `json:"decided_at"`
+	LatencyMS  int64 `json:"latency_ms"`
+	ExpiresAt  Time  `json:"expires_at"` // until when anybody may act on it
 
 	ClockSynced bool `json:"clock_synced"`
 	Replayed    bool `json:"replayed"` // delivered late; the Client sets it
@@ -167,8 +171,11 @@ func (v Verdict) checkIdentity() error {
 		if s.Purpose != Authentication && s.Purpose != Enrollment {
 			return fmt.Errorf("purpose %.40q of the session", s.Purpose)
 		}
-		if s.ID == "" || s.Application == "" {
-			return errors.New("session without id or application")
+		if s.Application == "" {
+			return errors.New("session without application")
+		}
+		if err := CheckName("session", s.ID); err != nil {
+			return err
 		}
 		return errors.Join(checkText(s.ID), checkText(s.Application), checkText(s.Subject), checkText(s.Nonce))
 	}
@@ -197,6 +204,8 @@ func (v Verdict) checkNumbers() error {
 		return errors.New("a score without judged frames")
 	case v.Score != nil && v.CapturedAt.IsZero():
 		return errors.New("judged frames without the time of their capture")
+	case v.RetryAfterMS < 0 || v.RetryAfterMS > 0 && (v.Code == nil || *v.Code != CodeLockedOut && *v.Code != CodePADAttack):
+		return fmt.Errorf("%d ms left of a ban that there isn't", v.RetryAfterMS)
 	case v.LatencyMS < 0:
 		return fmt.Errorf("latency of %d ms", v.LatencyMS)
 	case v.Face != nil && (v.Face.Width < 1 || v.Face.Height < 1):

@@ -57,8 +57,16 @@ func offVerdict() Verdict {
 	return v
 }
 
+func lockedVerdict() Verdict {
+	v := undecidedVerdict()
+	v.SetCode(CodeLockedOut)
+	v.RetryAfterMS = 299_500
+	v.Session = &Session{ID: "01978d00-0000-7000-8000-000000000004", Application: "staff-door", Purpose: Authentication, Subject: "u1"}
+	return v
+}
+
 func verdicts() map[string]Verdict {
-	return map[string]Verdict{"live": liveVerdict(), "spoof": spoofVerdict(), "undecided": undecidedVerdict(), "off": offVerdict()}
+	return map[string]Verdict{"locked": lockedVerdict(), "live": liveVerdict(), "spoof": spoofVerdict(), "undecided": undecidedVerdict(), "off": offVerdict()}
 }
 
 func TestVerdictsAreTheGoldenDocuments(t *testing.T) {
@@ -125,6 +133,11 @@ func inconsistent() map[string]Verdict {
 		"undecided and allowed":               of(undecided(), func(v *Verdict) { v.Action = Allow }),
 		"off with a code":                     of(offVerdict(), func(v *Verdict) { v.SetCode(CodeTimeout) }),
 		"another word for off":                of(offVerdict(), func(v *Verdict) { v.Liveness = "of" }),
+		"live with a time to wait":            of(live(), func(v *Verdict) { v.RetryAfterMS = 1 }),
+		"off with a time to wait":             of(offVerdict(), func(v *Verdict) { v.RetryAfterMS = 1 }),
+		"undecided with a time to wait":       of(undecided(), func(v *Verdict) { v.RetryAfterMS = 1 }),
+		"a time to wait that was":             of(spoof(), func(v *Verdict) { v.RetryAfterMS = -1 }),
+		"a session whose id is no level":      of(spoof(), func(v *Verdict) { v.Session.ID = "a/b" }),
 		"no verdict":                          of(undecided(), func(v *Verdict) { v.Verdict = "" }),
 		"another verdict":                     of(live(), func(v *Verdict) { v.Verdict = "LIVE" }),
 		"no action":                           of(live(), func(v *Verdict) { v.Action = "" }),
