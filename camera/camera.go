@@ -319,6 +319,9 @@ func (c *Camera) decode() error {
 		return err
 	}
 	c.out = frame.Frame{Image: m, Camera: c.o.Name, Sequence: r.sequence, Captured: r.captured, Format: format}
+	if format == formatMJPG {
+		c.out.JPEG = r.data
+	}
 	return nil
 }
 

@@ -40,6 +40,7 @@ type Frame struct {
 	Sequence uint64    // counts the frames that the source took, from 1; gaps are frames nobody asked for
 	Captured time.Time // when the frame left the driver; carries a monotonic reading
 	Format   string    // FourCC that the camera sent: "MJPG", "YUYV", …
+	JPEG     []byte    // what the camera sent where that was JPEG, else nil; it lives as long as the planes
 }
 
 // Gray tells whether the picture has no chroma.

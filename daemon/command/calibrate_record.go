@@ -371,11 +371,16 @@ func (r *recorder) close(discard bool) error {
 	return errors.Join(errs...)
 }
 
-// add keeps a frame.
+// add keeps a frame: the camera's own JPEG where it sent one, since a net looks at what compression does to a picture.
 func (c *clip) add(f *frame.Frame) error {
-	m, err := toImage(&f.Image)
-	if err == nil {
-		err = jpeg.Encode(c.w, m, &jpeg.Options{Quality: clipQuality})
+	var err error
+	if end := bytes.LastIndex(f.JPEG, []byte{0xff, 0xd9}); end >= 0 {
+		_, err = c.w.Write(f.JPEG[:end+2])
+	} else {
+		var m image.Image
+		if m, err = toImage(&f.Image); err == nil {
+			err = jpeg.Encode(c.w, m, &jpeg.Options{Quality: clipQuality})
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("calibrate: record %s: %w", c.name, err)

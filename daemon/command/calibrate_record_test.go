@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"image"
+	"image/jpeg"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -270,6 +271,30 @@ func TestFramesOfEveryKindAreKeptAsTheyLook(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTheCamerasOwnJPEGIsKeptByteForByte(t *testing.T) {
+	r, err := openRecorder(t.TempDir(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close(false)
+	c, err := r.begin("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent bytes.Buffer
+	if err := jpeg.Encode(&sent, image.NewGray(image.Rect(0, 0, 32, 24)), &jpeg.Options{Quality: 40}); err != nil {
+		t.Fatal(err)
+	}
+	f := aFrame()
+	f.JPEG = append(bytes.Clone(sent.Bytes()), 0, 0, 0) // drivers pad
+	if err := errors.Join(c.add(f), c.add(f), c.end(true)); err != nil {
+		t.Fatal(err)
+	}
+	if got := text(t, filepath.Join(r.store.folder, c.name)); got != strings.Repeat(sent.String(), 2) {
+		t.Errorf("%d bytes were kept of twice %d", len(got), sent.Len())
 	}
 }
 

@@ -22,6 +22,7 @@ from minifasnet import MiniFASNetV2
 
 SIZE = 400_000
 BATCH = 64
+TIGHT = .6  # of the crops have little around the face, as where it fills the frame: there a student strays most from its teacher
 TEACHER = -1  # label of a crop that the teacher answers for
 LIVE, PRINT, REPLAY = 1, 0, 2
 
@@ -87,8 +88,8 @@ class Maker:
         x, y, bw, bh = box[:4]
         bw2, bh2 = bw * rng.uniform(.85, 1.2), bh * rng.uniform(.85, 1.2)
         x, y = x + bw / 2 + bw * rng.normal(0, .05) - bw2 / 2, y + bh / 2 + bh * rng.normal(0, .05) - bh2 / 2
-        if rng.random() < .35:  # little context, as where the face fills the frame
-            m = rng.uniform(0, .6)
+        if rng.random() < TIGHT:
+            m = rng.uniform(-.05, .6)
             x0, y0 = int(max(0, x - m * bw2)), int(max(0, y - m * bh2))
             x1, y1 = int(min(w, x + bw2 * (1 + m))), int(min(h, y + bh2 * (1 + m)))
             if x1 - x0 > 20 and y1 - y0 > 20:
