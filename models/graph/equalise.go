@@ -69,6 +69,9 @@ func (n *Net) divisors(r *Ranges) [][]float64 {
 		}
 	}
 	for _, o := range n.ops {
+		if o.activation() == ReLU6 {
+			fixed[group[o.out]] = true // 6 is 6
+		}
 		switch o.kind {
 		case logistic: // not linear on either side
 			fixed[group[o.in[0]]], fixed[group[o.out]] = true, true
@@ -137,7 +140,7 @@ func (n *Net) groups() []Value {
 	}
 	for _, o := range n.ops {
 		switch o.kind {
-		case pad, prelu, mean, mul:
+		case pad, prelu, mean, mul, double:
 			join(o.in[0], o.out)
 		case add:
 			join(o.in[0], o.out)

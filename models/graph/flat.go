@@ -20,6 +20,7 @@ const (
 	opDepthwise = 4
 	opLogistic  = 14
 	opMul       = 18
+	opResize    = 23
 	opPad       = 34
 	opMean      = 40
 	opPReLU     = 54
@@ -28,6 +29,7 @@ const (
 	optionsConv      = 1
 	optionsDepthwise = 2
 	optionsAdd       = 11
+	optionsResize    = 15
 	optionsMul       = 21
 	optionsPad       = 22
 	optionsReducer   = 27
@@ -35,11 +37,14 @@ const (
 	paddingSame  = 0
 	paddingValid = 1
 
-	activationNone = 0
 	activationReLU = 1
 )
 
-// int8Versions are the versions of operators that take int8; those that aren't named, and all of float32, are 1.
+// activationCodes of the schema.
+var activationCodes = [...]byte{Linear: 0, ReLU: activationReLU, ReLU6: 3}
+
+// int8Versions are the versions of operators that take int8; those that aren't named, and those of float32, are 1. All that
+// resize have half-pixel centres, which came with version 3.
 var int8Versions = map[int32]int32{opAdd: 2, opConv: 3, opDepthwise: 3, opLogistic: 2, opMul: 2, opPad: 2, opMean: 2}
 
 // tensor of a file. Without data it is an activation.
@@ -109,12 +114,9 @@ func int8s(v []int8) []byte {
 
 // convOptions of Conv2DOptions and DepthwiseConv2DOptions, whose slots differ.
 func convOptions(f *Filter, perChannel bool) (kind byte, o []option) {
-	padding, activation := int32(paddingValid), int32(activationNone)
+	padding, activation := int32(paddingValid), int32(activationCodes[f.Activation])
 	if f.Same {
 		padding = paddingSame
-	}
-	if f.ReLU {
-		activation = activationReLU
 	}
 	stride := int32(f.Stride)
 	o = []option{{0, padding, false}, {1, stride, true}, {2, stride, true}}
@@ -231,6 +233,9 @@ func (f *file) bytes() []byte {
 	operators := make([]flatbuffers.UOffsetT, len(codes))
 	for i, c := range codes {
 		version := int32(1)
+		if c == opResize {
+			version = 3
+		}
 		if v, ok := int8Versions[c]; ok && f.quantised {
 			version = v
 		}

@@ -63,7 +63,7 @@ func (n *Net) plain(f *file, o *op, x *node) {
 		x.in = append(x.in, f.tensor(tensor{name: name + "/edges", shape: []int{4, 2}, kind: typeInt32,
 			data: int32s(0, 0, e.Top, e.Bottom, e.Left, e.Right, 0, 0)}))
 	case add:
-		x.code, x.kind = opAdd, optionsAdd
+		x.code, x.kind, x.options = opAdd, optionsAdd, []option{{0, int32(activationCodes[o.act]), false}}
 	case mul:
 		x.code, x.kind = opMul, optionsMul
 	case mean:
@@ -71,6 +71,10 @@ func (n *Net) plain(f *file, o *op, x *node) {
 		x.in = append(x.in, f.tensor(tensor{name: name + "/axes", shape: []int{2}, kind: typeInt32, data: int32s(1, 2)}))
 	case logistic:
 		x.code = opLogistic
+	case double:
+		v := n.values[o.out]
+		x.code, x.kind, x.options = opResize, optionsResize, []option{{3, 1, false}} // half-pixel centres
+		x.in = append(x.in, f.tensor(tensor{name: name + "/size", shape: []int{2}, kind: typeInt32, data: int32s(v.h, v.w)}))
 	}
 }
 

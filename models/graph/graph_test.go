@@ -49,7 +49,19 @@ func nets() []struct {
 	n, x = start(6)
 	add("slopes of both signs", n, n.PReLU(x, []float32{0.3, -0.4, 0, 1, 0.05, -1.5}))
 	n, x = start(6)
-	add("sum of different ranges", n, n.Add(x, n.Conv(n.Input(), filter(9, 1, 3, 6))))
+	add("sum of different ranges", n, n.Add(x, n.Conv(n.Input(), filter(9, 1, 3, 6)), Linear))
+	n, x = start(6)
+	add("sum with ReLU6", n, n.Add(x, n.Conv(n.Input(), filter(9, 1, 3, 6)), ReLU6))
+	n, x = start(6)
+	add("sum with ReLU", n, n.Add(x, n.Conv(n.Input(), filter(9, 1, 3, 6)), ReLU))
+	n = New("test", 12, 16, 3)
+	add("stride 2 of the same size, with ReLU6", n, n.Conv(n.Input(), filter(12, 3, 3, 6).same().strided(2).relu6()))
+	n = New("test", 13, 15, 3)
+	add("stride 2 of an odd size", n, n.Conv(n.Input(), filter(13, 3, 3, 6).same().strided(2)))
+	n, x = start(8)
+	add("depthwise with stride 2 of the same size, with ReLU6", n, n.Depthwise(x, filter(14, 3, 0, 8).same().strided(2).relu6()))
+	n, x = start(6)
+	add("twice the size", n, n.Double(x))
 	n, x = start(6)
 	add("mean", n, n.Mean(x))
 	n, x = start(6)
@@ -78,7 +90,7 @@ func whole(n *Net, x Value) Value {
 	y := n.PReLU(n.Conv(x, filter(20, 1, 8, 12)), slopes(12))
 	y = n.PReLU(n.Depthwise(y, filter(21, 3, 0, 12).same()), slopes(12))
 	y = n.Conv(y, filter(22, 1, 12, 8))
-	x = n.Add(x, excited(n, y, 23))
+	x = n.Add(x, excited(n, y, 23), Linear)
 	x = n.PReLU(n.Depthwise(n.Pad(x, Edges{Top: 1, Left: 1}), filter(25, 3, 0, 8).strided(2)), slopes(8))
 	return n.Conv(n.Mean(x), filter(26, 1, 8, 3))
 }
@@ -206,6 +218,21 @@ func rounded(n *Net, o *op, steps []affine, seen *Ranges) *op {
 		r.filter.Bias[c] = float32(int32(uint32(b[0])|uint32(b[1])<<8|uint32(b[2])<<16|uint32(b[3])<<24)) * q.bias.scale[c]
 	}
 	return &r
+}
+
+// TestEachOperatorIsTested: nets, which the tests above go through, have all that there are.
+func TestEachOperatorIsTested(t *testing.T) {
+	seen := map[kind]bool{}
+	for _, tt := range nets() {
+		for _, o := range tt.net.ops {
+			seen[o.kind] = true
+		}
+	}
+	for k, name := range kindNames {
+		if !seen[kind(k)] {
+			t.Errorf("no net of the tests has %s", name)
+		}
+	}
 }
 
 func TestWeightsKeepAllOfTheirBits(t *testing.T) {
@@ -369,14 +396,21 @@ func TestNetsThatDoNotFitAreErrors(t *testing.T) {
 		{"window larger than the picture", "0×0", func(n *Net, x Value) Value {
 			return n.Depthwise(x, Filter{Height: 9, Width: 9, Weights: ones(243), Bias: ones(3)})
 		}},
-		{"stride that frameworks pad differently", "use Pad", func(n *Net, x Value) Value {
-			return n.Depthwise(x, Filter{Height: 3, Width: 3, Stride: 2, Same: true, Weights: ones(27), Bias: ones(3)})
+		{"an activation that there isn't", "no activation 3", func(n *Net, x Value) Value {
+			return n.Depthwise(x, Filter{Height: 3, Width: 3, Activation: ReLU6 + 1, Weights: ones(27), Bias: ones(3)})
+		}},
+		{"a sum's activation that there isn't", "no activation -1", func(n *Net, x Value) Value { return n.Add(x, x, -1) }},
+		{"too large a size", "32768×", func(n *Net, x Value) Value {
+			for range 12 {
+				x = n.Double(x)
+			}
+			return x
 		}},
 		{"biases of other channels", "2 biases for 3", func(n *Net, x Value) Value {
 			return n.Depthwise(x, Filter{Height: 1, Width: 1, Weights: ones(3), Bias: ones(2)})
 		}},
 		{"slopes of other channels", "2 slopes for 3", func(n *Net, x Value) Value { return n.PReLU(x, ones(2)) }},
-		{"sum of different sizes", "add: ", func(n *Net, x Value) Value { return n.Add(x, n.Mean(x)) }},
+		{"sum of different sizes", "add: ", func(n *Net, x Value) Value { return n.Add(x, n.Mean(x), Linear) }},
 		{"gate for other channels", "has 3 channels", func(n *Net, x Value) Value { return n.Gate(x, x) }},
 		{"gate that isn't one", "doesn't come from Logistic", func(n *Net, x Value) Value { return n.Gate(x, n.Mean(x)) }},
 		{"edges cut off", "edges", func(n *Net, x Value) Value { return n.Pad(x, Edges{Top: -1}) }},

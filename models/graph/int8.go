@@ -22,7 +22,7 @@ func affineOf(low, high float64) affine {
 	if !(scale > math.SmallestNonzeroFloat32*1e6) {
 		return affine{1, -128} // it is always 0
 	}
-	zero := math.Round(-128 - low/float64(scale))
+	zero := math.RoundToEven(-128 - low/float64(scale))
 	return affine{scale, int64(math.Max(-128, math.Min(127, zero)))}
 }
 
@@ -84,7 +84,7 @@ func (n *Net) steps(r *Ranges) []affine {
 	all[n.Input()] = pixels
 	for _, o := range n.ops {
 		switch o.kind {
-		case pad:
+		case pad, double:
 			all[o.out] = all[o.in[0]]
 		case logistic:
 			all[o.out] = probabilities
@@ -159,11 +159,14 @@ func quantise(o *op, outputs int, input float32) quantised {
 		}
 		scale[c] = float32(s)
 		product[c] = input * scale[c]
-		bias[c] = int32(math.Round(float64(b[c]) / float64(product[c])))
+		bias[c] = int32(math.RoundToEven(float64(b[c]) / float64(product[c])))
 	}
+	// In float32, by the inverse, and halves to the even side: as PyTorch's fake quantisation does, so that a net which was
+	// trained with it gets the very weights that it was trained with.
 	stored := make([]int8, len(w))
 	for i, x := range w {
-		stored[i] = int8(math.Max(-127, math.Min(127, math.Round(float64(x)/float64(scale[of(i)])))))
+		inverse := 1 / scale[of(i)]
+		stored[i] = int8(math.Max(-127, math.Min(127, math.RoundToEven(float64(x*inverse)))))
 	}
 	return quantised{tensor{kind: typeInt8, scale: scale, zero: zero, data: int8s(stored)},
 		tensor{kind: typeInt32, scale: product, zero: zero, data: int32s(bias...)}}

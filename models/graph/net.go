@@ -1,7 +1,7 @@
 // Package graph describes small convolutional nets and writes them as .tflite files, in float32 or in int8.
 //
-// A Net is built operator by operator from numbers; Float32 writes it as it is, Observed with every value as an output, and
-// Int8 quantised for the ranges that its values were seen to take. Equalise makes a net quantise better without changing what
+// A Net is built operator by operator from numbers, or read from a description that another program wrote (Read); Float32 writes
+// it as it is, Observed with every value as an output, and Int8 quantised for the ranges that its values were seen to take. Equalise makes a net quantise better without changing what
 // it computes. The package promises that the same net and ranges give the same bytes; that a net which doesn't fit together is
 // an error and no file; and, for int8, weights per channel, an input that stores pixel − 128, and only operators that XNNPACK
 // and accelerators take as a whole. It runs nothing, and says nothing about how good a quantised net is: compare its answers
@@ -43,18 +43,37 @@ const (
 	mul
 	mean
 	logistic
+	double
 )
 
-var kindNames = [...]string{"pad", "conv", "depthwise", "prelu", "add", "mul", "mean", "logistic"}
+var kindNames = [...]string{"pad", "conv", "depthwise", "prelu", "add", "mul", "mean", "logistic", "double"}
 
 type op struct {
 	kind   kind
 	in     []Value
 	out    Value
-	filter Filter    // conv and depthwise
-	slopes []float32 // prelu
-	edges  Edges     // pad
+	filter Filter     // conv and depthwise
+	slopes []float32  // prelu
+	edges  Edges      // pad
+	act    Activation // add
 }
+
+// activation is what the operator does to what it has computed.
+func (o *op) activation() Activation {
+	if o.kind == conv || o.kind == depthwise {
+		return o.filter.Activation
+	}
+	return o.act
+}
+
+// Activation is what becomes of a result before anybody sees it.
+type Activation int
+
+const (
+	Linear Activation = iota // nothing
+	ReLU                     // what is negative becomes 0
+	ReLU6                    // and what is above 6 becomes 6
+)
 
 // Edges is how many rows and columns of zeros are put around a value.
 type Edges struct{ Top, Bottom, Left, Right int }
@@ -63,9 +82,10 @@ type Edges struct{ Top, Bottom, Left, Right int }
 type Filter struct {
 	Height, Width int
 	Stride        int // 0: 1
-	// Same pads with zeros so that stride 1 keeps the size. With a larger stride frameworks differ: use Pad there.
-	Same bool
-	ReLU bool // what is negative becomes 0
+	// Same pads with zeros as TensorFlow does: stride 1 keeps the size, a larger one divides it and rounds up, and of an odd
+	// number of rows or columns the larger half is at the bottom or right. PyTorch pads otherwise: use Pad for that.
+	Same       bool
+	Activation Activation
 	// Weights are [out][height][width][in] for Conv and [height][width][channel] for Depthwise; Bias has one for each output.
 	Weights, Bias []float32
 }
@@ -161,8 +181,8 @@ func (n *Net) checkFilter(k kind, v value, f *Filter, weights int) {
 	case min(f.Height, f.Width, f.Stride, len(f.Bias)) < 1 || max(f.Height, f.Width, f.Stride, len(f.Bias)) > maxSide:
 		n.fail("%s of %s: window %d×%d, stride %d, %d biases", kindNames[k], v.name, f.Height, f.Width, f.Stride, len(f.Bias))
 		f.Height, f.Width, f.Stride = 1, 1, 1
-	case f.Same && f.Stride != 1:
-		n.fail("%s of %s: stride %d with padding to the same size; use Pad", kindNames[k], v.name, f.Stride)
+	case f.Activation < Linear || f.Activation > ReLU6:
+		n.fail("%s of %s: there is no activation %d", kindNames[k], v.name, f.Activation)
 	case len(f.Weights) != weights:
 		n.fail("%s of %s: %d weights, need %d", kindNames[k], v.name, len(f.Weights), weights)
 	case !finite(f.Weights) || !finite(f.Bias):
@@ -172,7 +192,7 @@ func (n *Net) checkFilter(k kind, v value, f *Filter, weights int) {
 
 func (f *Filter) size(v value) (h, w int) {
 	if f.Same {
-		return v.h, v.w
+		return (v.h + f.Stride - 1) / f.Stride, (v.w + f.Stride - 1) / f.Stride
 	}
 	if v.h < f.Height || v.w < f.Width {
 		return 0, 0
@@ -199,12 +219,22 @@ func (n *Net) PReLU(x Value, slopes []float32) Value {
 }
 
 // Add adds two values of one size.
-func (n *Net) Add(a, b Value) Value {
+func (n *Net) Add(a, b Value, then Activation) Value {
 	v, w := n.at(a), n.at(b)
 	if v.h != w.h || v.w != w.w || v.c != w.c {
 		n.fail("add: %s is %d×%d×%d, %s is %d×%d×%d", v.name, v.h, v.w, v.c, w.name, w.h, w.w, w.c)
 	}
-	return n.operator(op{kind: add, in: []Value{a, b}}, v.h, v.w, v.c)
+	if then < Linear || then > ReLU6 {
+		n.fail("add of %s: there is no activation %d", v.name, then)
+	}
+	return n.operator(op{kind: add, in: []Value{a, b}, act: then}, v.h, v.w, v.c)
+}
+
+// Double makes x twice as high and wide, bilinearly; the centres of pixels are at halves, as in OpenCV and PyTorch
+// (align_corners=False). For other sizes the built-in int8 kernel's steps between pixels are so coarse that they show.
+func (n *Net) Double(x Value) Value {
+	v := n.at(x)
+	return n.operator(op{kind: double, in: []Value{x}}, 2*v.h, 2*v.w, v.c)
 }
 
 // Gate multiplies each channel of x with one number, as squeeze-and-excitation does. The gate comes from Logistic.

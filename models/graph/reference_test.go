@@ -87,7 +87,7 @@ func reference(n *Net, o *op, in ...[]float32) []float64 {
 	f := &o.filter
 	top, left := 0, 0
 	if f.Same {
-		top, left = (f.Height-1)/2, (f.Width-1)/2
+		top, left = max(0, (out.h-1)*f.Stride+f.Height-v.h)/2, max(0, (out.w-1)*f.Stride+f.Width-v.w)/2
 	}
 	for i := range y {
 		row, column, c := i/out.c/out.w, i/out.c%out.w, i%out.c
@@ -108,9 +108,6 @@ func reference(n *Net, o *op, in ...[]float32) []float64 {
 					}
 				}
 			}
-			if f.ReLU {
-				y[i] = max(0, y[i])
-			}
 		case prelu:
 			if y[i] = float64(x[i]); y[i] < 0 {
 				y[i] *= float64(o.slopes[c])
@@ -125,9 +122,26 @@ func reference(n *Net, o *op, in ...[]float32) []float64 {
 			}
 		case logistic:
 			y[i] = 1 / (1 + math.Exp(-float64(x[i])))
+		case double:
+			lo, hi, along := between(row, v.h, out.h)
+			l, r, across := between(column, v.w, out.w)
+			y[i] = (at(lo, l, c)*(1-across)+at(lo, r, c)*across)*(1-along) + (at(hi, l, c)*(1-across)+at(hi, r, c)*across)*along
+		}
+		switch o.activation() {
+		case ReLU:
+			y[i] = max(0, y[i])
+		case ReLU6:
+			y[i] = min(6, max(0, y[i]))
 		}
 	}
 	return y
+}
+
+// between gives the samples of n that pixel i of m lies between, and how far it is on the way.
+func between(i, n, m int) (lo, hi int, way float64) {
+	at := max(0, (float64(i)+0.5)*float64(n)/float64(m)-0.5)
+	lo = min(int(at), n-1)
+	return lo, min(lo+1, n-1), at - float64(lo)
 }
 
 // all gives every value of the net, in double precision as far as it matters.
@@ -185,4 +199,5 @@ func filter(seed uint64, k, in, out int) Filter {
 
 func (f Filter) strided(n int) Filter { f.Stride = n; return f }
 func (f Filter) same() Filter         { f.Same = true; return f }
-func (f Filter) relu() Filter         { f.ReLU = true; return f }
+func (f Filter) relu() Filter         { f.Activation = ReLU; return f }
+func (f Filter) relu6() Filter        { f.Activation = ReLU6; return f }

@@ -30,7 +30,7 @@ func build(description string, w weights) (*graph.Net, error) {
 			if _, ok := w[name+".se_module.fc1.weight"]; ok {
 				y = b.excite(y, name+".se_module")
 			}
-			x = b.net.Name(b.net.Add(x, y), name)
+			x = b.net.Name(b.net.Add(x, y, graph.Linear), name)
 		}
 	}
 	x = b.unit(x, "conv_6_sep", 1, false)
@@ -159,7 +159,7 @@ func (b *builder) block(x graph.Value, name string, stride int) graph.Value {
 // excite weighs the channels by what all of the picture shows.
 func (b *builder) excite(x graph.Value, name string) graph.Value {
 	f := b.filter(name+".fc1.weight", name+".bn1", false)
-	f.ReLU = true
+	f.Activation = graph.ReLU
 	y := b.net.Conv(b.net.Mean(x), f)
 	y = b.net.Conv(y, b.filter(name+".fc2.weight", name+".bn2", false))
 	return b.net.Name(b.net.Gate(x, b.net.Logistic(y)), name)

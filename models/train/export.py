@@ -1,4 +1,4 @@
-"""Writes int8 .tflite files, without TensorFlow, and the manifests beside them.
+"""Describes trained nets to the project's writer of .tflite files (models/graph), and writes the manifests beside them.
 
     export.py face|liveness CACHE FOLDER [--version V]
 
@@ -7,156 +7,66 @@ livenessd-liveness.tflite and FOLDER/manifest.yaml. The same checkpoint gives th
 """
 import argparse
 import hashlib
+import json
 import os
+import subprocess
+import tempfile
 
-import flatbuffers
 import numpy as np
 
 from quantise import Graph
 
-# From TFLite's schema: operators with the versions that a converter writes for int8 (3 of RESIZE_BILINEAR: half-pixel centres).
-ADD, CONV_2D, DEPTHWISE_CONV_2D, RESIZE_BILINEAR = 0, 3, 4, 23
-VERSIONS = {ADD: 2, CONV_2D: 3, DEPTHWISE_CONV_2D: 3, RESIZE_BILINEAR: 3}
-INT32, INT8 = 2, 9
-SAME, VALID = 0, 1
-NONE, RELU6 = 0, 3
-CONV_OPTIONS, DEPTHWISE_OPTIONS, ADD_OPTIONS, RESIZE_OPTIONS = 1, 2, 11, 15
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
 
 
-def vector(b, values, kind):
-    """A vector of offsets or numbers."""
-    size, put = {'offset': (4, b.PrependUOffsetTRelative), 'int32': (4, b.PrependInt32), 'int64': (8, b.PrependInt64),
-                 'float32': (4, b.PrependFloat32)}[kind]
-    b.StartVector(size, len(values), size)
-    for v in reversed(values):
-        put(v)
-    return b.EndVector()
+def writer(*args):
+    """Runs the project's writer of .tflite files, models/graph/write, and gives what it prints."""
+    how = ['go', 'run', '-C', ROOT, './models/graph/write', *args]
+    r = subprocess.run(how, env={**os.environ, 'CGO_ENABLED': '0'}, capture_output=True, text=True)
+    if r.returncode:
+        raise RuntimeError(f'models/graph/write: {r.stderr.strip()}')
+    return r.stdout
 
 
-def table(b, fields):
-    """A table of (slot, kind, value); None is left out."""
-    b.StartObject(max([s for s, _, _ in fields], default=-1) + 1)
-    for slot, kind, value in fields:
-        if value is None:
-            continue
-        {'offset': b.PrependUOffsetTRelativeSlot, 'int8': b.PrependInt8Slot, 'uint8': b.PrependUint8Slot, 'int32': b.PrependInt32Slot,
-         'uint32': b.PrependUint32Slot, 'bool': b.PrependBoolSlot}[kind](slot, value, 0)
-    return b.EndObject()
+def write(described, numbers, form='int8'):
+    """The bytes of the .tflite of a described net (see graph.Read) and its numbers, in int8 or float32."""
+    with tempfile.TemporaryDirectory() as folder:
+        net, data, out = (os.path.join(folder, name) for name in ('net.json', 'numbers', 'out.tflite'))
+        with open(net, 'w') as f:
+            json.dump(described, f)
+        with open(data, 'wb') as f:
+            for a in numbers:
+                f.write(np.ascontiguousarray(a, '<f4').tobytes())
+        writer('-format', form, net, data, out)
+        with open(out, 'rb') as f:
+            return f.read()
 
 
-class Writer:
-    """Collects tensors and operators and writes the model."""
-
-    def __init__(self, description):
-        self.b = flatbuffers.Builder(1 << 20)
-        self.description = description
-        self.buffers = [b'']  # the empty one serves all activations
-        self.tensors, self.operators, self.codes, self.index = [], [], [], {}
-
-    def tensor(self, name, shape, kind, scale=None, zero=None, dimension=0, data=None):
-        buffer = 0
-        if data is not None:
-            self.buffers.append(np.ascontiguousarray(data).tobytes())
-            buffer = len(self.buffers) - 1
-        self.index[name] = len(self.tensors)
-        self.tensors.append((name, list(shape), kind, scale, zero, dimension, buffer))
-        return self.index[name]
-
-    def operator(self, code, inputs, outputs, options_kind, options):
-        if code not in self.codes:
-            self.codes.append(code)
-        self.operators.append((self.codes.index(code), inputs, outputs, options_kind, options))
-
-    def finish(self, inputs, outputs):
-        b = self.b
-        buffers = []
-        for data in self.buffers:
-            at = None
-            if data:
-                b.StartVector(1, len(data), 16)
-                b.head -= len(data)
-                b.Bytes[b.head:b.head + len(data)] = data
-                at = b.EndVector()
-            buffers.append(table(b, [(0, 'offset', at)]))
-        buffers = vector(b, buffers, 'offset')
-        tensors = []
-        for name, shape, kind, scale, zero, dimension, buffer in self.tensors:
-            quantisation = None
-            if scale is not None:
-                s, z = vector(b, [float(v) for v in scale], 'float32'), vector(b, [int(v) for v in zero], 'int64')
-                quantisation = table(b, [(2, 'offset', s), (3, 'offset', z), (6, 'int32', dimension)])
-            shape, name = vector(b, shape, 'int32'), b.CreateString(name)
-            tensors.append(table(b, [(0, 'offset', shape), (1, 'int8', kind), (2, 'uint32', buffer), (3, 'offset', name),
-                                     (4, 'offset', quantisation)]))
-        tensors = vector(b, tensors, 'offset')
-        operators = []
-        for code, ins, outs, options_kind, options in self.operators:
-            options = table(b, options)
-            ins, outs = vector(b, ins, 'int32'), vector(b, outs, 'int32')
-            operators.append(table(b, [(0, 'uint32', code), (1, 'offset', ins), (2, 'offset', outs), (3, 'uint8', options_kind),
-                                       (4, 'offset', options)]))
-        operators = vector(b, operators, 'offset')
-        ins, outs = vector(b, inputs, 'int32'), vector(b, outputs, 'int32')
-        name = b.CreateString('main')
-        subgraph = table(b, [(0, 'offset', tensors), (1, 'offset', ins), (2, 'offset', outs),
-                             (3, 'offset', operators), (4, 'offset', name)])
-        subgraphs = vector(b, [subgraph], 'offset')
-        codes = vector(b, [table(b, [(0, 'int8', c), (2, 'int32', VERSIONS[c]), (3, 'int32', c)]) for c in self.codes], 'offset')
-        description = b.CreateString(self.description)
-        model = table(b, [(0, 'uint32', 3), (1, 'offset', codes), (2, 'offset', subgraphs), (3, 'offset', description),
-                          (4, 'offset', buffers)])
-        b.Finish(model, b'TFL3')
-        return bytes(b.Output())
-
-
-def integers(graph, op):
-    """Weights, their scales and the bias of a convolution as the kernels want them."""
-    w, bias = graph.w[op.output].detach(), graph.b[op.output].detach().numpy().astype(np.float64)
-    scale = graph.weight_scale(w).numpy()
-    w = w.numpy()
-    q = np.clip(np.rint(w * (np.float32(1) / scale)[:, None, None, None]), -127, 127).astype(np.int8)
-    accumulator = np.float32(graph.quantisation(op.inputs[0])[0]) * scale  # the bias has the scale of input × weight
-    return q, scale, np.clip(np.rint(bias / accumulator), -2 ** 31 + 1, 2 ** 31 - 1).astype(np.int32), accumulator
-
-
-def convert(graph, description):
-    """The bytes of the .tflite."""
-    w = Writer(description)
-    shapes = {Graph.INPUT: graph.shape}
-
-    def activation(name, shape):
-        scale, zero = graph.quantisation(name)
-        shapes[name] = shape
-        return w.tensor(name, (1, shape[1], shape[2], shape[0]), INT8, [scale], [zero])
-    activation(Graph.INPUT, graph.shape)
+def describe(graph, description):
+    """A graph of quantise.py as the writer reads it: what is described, and the numbers."""
+    operators, numbers = [], []
     for op in graph.ops:
-        c, h, wd = shapes[op.inputs[0]]
-        act = RELU6 if op.act else NONE
+        d = {'kind': 'double' if op.kind == 'resize' else op.kind, 'name': op.output, 'inputs': op.inputs}
+        if op.act:
+            d['activation'] = 'relu6'
+        if op.kind != 'resize':
+            d['range'] = [float(v) for v in graph.ranges[op.output]]
         if op.kind in ('conv', 'depthwise'):
-            q, scale, bias, accumulator = integers(graph, op)
-            o, _, kh, kw = q.shape
+            w = graph.w[op.output].detach().numpy()
+            d.update(window=list(w.shape[2:]), stride=op.stride, same=op.same)
             if op.kind == 'conv':
-                weights = w.tensor(op.output + '/weights', (o, kh, kw, c), INT8, scale, np.zeros(o), 0, q.transpose(0, 2, 3, 1))
-            else:
-                weights = w.tensor(op.output + '/weights', (1, kh, kw, c), INT8, scale, np.zeros(o), 3, q.transpose(1, 2, 3, 0))
-            bias = w.tensor(op.output + '/bias', (o,), INT32, accumulator, np.zeros(o), 0, bias)
-            shape = (o, h // op.stride, wd // op.stride) if op.same else (o, h - kh + 1, wd - kw + 1)
-            pad = SAME if op.same else VALID
-            ins, outs = [w.index[op.inputs[0]], weights, bias], [activation(op.output, shape)]
-            if op.kind == 'conv':
-                w.operator(CONV_2D, ins, outs, CONV_OPTIONS, [
-                    (0, 'int8', pad), (1, 'int32', op.stride), (2, 'int32', op.stride), (3, 'int8', act), (4, 'int32', 1), (5, 'int32', 1)])
-            else:
-                w.operator(DEPTHWISE_CONV_2D, ins, outs, DEPTHWISE_OPTIONS, [
-                    (0, 'int8', pad), (1, 'int32', op.stride), (2, 'int32', op.stride), (3, 'int32', 1), (4, 'int8', act), (5, 'int32', 1),
-                    (6, 'int32', 1)])
-        elif op.kind == 'add':
-            w.operator(ADD, [w.index[n] for n in op.inputs], [activation(op.output, (c, h, wd))], ADD_OPTIONS, [(0, 'int8', act)])
-        else:
-            size = w.tensor(op.output + '/size', (2,), INT32, data=np.array([2 * h, 2 * wd], np.int32))
-            w.operator(RESIZE_BILINEAR, [w.index[op.inputs[0]], size], [activation(op.output, (c, 2 * h, 2 * wd))], RESIZE_OPTIONS,
-                       [(2, 'bool', False), (3, 'bool', True)])
-    return w.finish([w.index[Graph.INPUT]], [w.index[n] for n in graph.outputs])
+                d['outputs'] = w.shape[0]
+            numbers += [w.transpose(0, 2, 3, 1) if op.kind == 'conv' else w[:, 0].transpose(1, 2, 0), graph.b[op.output].detach().numpy()]
+        operators.append(d)
+    c, h, w = graph.shape
+    return {'format': 'livenessd-net', 'version': 1, 'description': description,
+            'input': {'name': graph.INPUT, 'height': h, 'width': w, 'channels': c}, 'operators': operators,
+            'outputs': graph.outputs}, numbers
+
+
+def convert(graph, description, form='int8'):
+    """The bytes of the .tflite."""
+    return write(*describe(graph, description), form)
 
 
 LONDON = ('Face Research Lab London Set', 'CC-BY-4.0', 'Lisa DeBruine and Benedict Jones, figshare 5047666')

@@ -73,14 +73,15 @@ class Interpreter:
 
     def __call__(self, x):
         """x: pixels 0…255, height × width × 3. The stored outputs."""
-        self.input[0][...] = (x.astype(np.int16) - 128).astype(np.int8).reshape(self.input[0].shape)
+        t = self.input[0]
+        t[...] = (x if t.dtype == np.float32 else (x.astype(np.int16) - 128).astype(np.int8)).reshape(t.shape)
         if self.c.TfLiteInterpreterInvoke(ctypes.c_void_p(self.interpreter)) != 0:
             raise RuntimeError('invoke failed')
         return [o.copy() for o, _, _ in self.outputs]
 
     def real(self, x):
         """The outputs as real numbers."""
-        return [(o.astype(np.float32) - z) * np.float32(s) for o, (_, s, z) in zip(self(x), self.outputs)]
+        return [o if o.dtype == np.float32 else (o.astype(np.float32) - z) * np.float32(s) for o, (_, s, z) in zip(self(x), self.outputs)]
 
     def __del__(self):
         if getattr(self, 'interpreter', None):
