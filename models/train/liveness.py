@@ -68,7 +68,8 @@ def vary(x, mixable):
     flip = torch.rand(n) < .5
     x = torch.where(flip[:, None, None, None], x.flip(3), x)
     a = torch.randn(n) * .12
-    sx, sy = torch.exp(torch.randn(n) * .1), torch.exp(torch.randn(n) * .1)
+    near = torch.rand(n) * .75 * (torch.rand(n) < .35)  # little around the face, as where it fills the frame
+    sx, sy = torch.exp(torch.randn(n) * .1 - near), torch.exp(torch.randn(n) * .1 - near)
     shear, dx, dy = torch.randn(n) * .06, torch.randn(n) * .06, torch.randn(n) * .06
     m = torch.stack([torch.stack([sx * a.cos(), -sy * a.sin() + shear, dx], 1), torch.stack([sx * a.sin(), sy * a.cos(), dy], 1)], 1)
     # A smooth warp on top makes other faces of the same few.
