@@ -37,7 +37,7 @@ var arrows = map[string][]string{
 	"daemon/pad":         {},
 	"daemon":             {"camera", "camera/frame", "daemon/config", "daemon/cue", "daemon/decision", "models", "mqtt", "tflite"},
 	"daemon/livenessd":   {"daemon/command"},
-	"daemon/command": {"camera", "camera/frame", "camera/jpeg", "daemon", "daemon/config", "daemon/decision", "daemon/demo",
+	"daemon/command": {"camera", "camera/frame", "camera/jpeg", "daemon", "daemon/config", "daemon/cue", "daemon/decision", "daemon/demo",
 		"daemon/pad", "models", "models/silentface", "mqtt", "mqtt/broker", "tflite"},
 }
 

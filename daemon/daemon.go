@@ -82,8 +82,9 @@ func Run(ctx context.Context, o Options) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	failed := make(chan error, len(o.Config.Cameras))
+	pairs := newPairs(o.Config)
 	for _, name := range slices.Sorted(maps.Keys(o.Config.Cameras)) {
-		p, err := newPipeline(o, e, id, name, client)
+		p, err := newPipeline(o, e, id, name, pairs, client)
 		if err != nil {
 			cancel()
 			return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/camera/frame"
+	"github.com/livenessd/livenessd/daemon/cue"
 	"github.com/livenessd/livenessd/daemon/decision"
 	"github.com/livenessd/livenessd/mqtt"
 )
@@ -30,12 +31,14 @@ type sequence struct{ n atomic.Uint64 }
 
 func (s *sequence) next() uint64 { return s.n.Add(1) }
 
-// pipeline is one camera's chain from frames to verdicts. One goroutine runs it.
+// pipeline is one camera's chain from frames to verdicts, or an infrared camera's to what it sees. One goroutine runs it.
 type pipeline struct {
 	name     string
 	camera   Camera
 	examiner Examiner
 	decider  *decision.Decider
+	watch    *cue.Watch // what one picture can't tell
+	sees     *cue.Pair  // of an infrared camera, which decides nothing; nil for others
 	publish  Publisher
 	id       *identity
 	log      *slog.Logger
@@ -48,7 +51,7 @@ type pipeline struct {
 	since    time.Time
 }
 
-func newPipeline(o Options, e *Engine, id *identity, name string, pub Publisher) (*pipeline, error) {
+func newPipeline(o Options, e *Engine, id *identity, name string, pairs map[string]*cue.Pair, pub Publisher) (*pipeline, error) {
 	find, judge, closeNets, err := e.Nets()
 	if err != nil {
 		return nil, err
@@ -58,12 +61,13 @@ func newPipeline(o Options, e *Engine, id *identity, name string, pub Publisher)
 	if err != nil {
 		return nil, errors.Join(&fault{ErrConfig, err, ""}, closeNets())
 	}
-	cam, err := openCamera(o, name, o.Config.Cameras[name])
+	c := o.Config.Cameras[name]
+	cam, err := openCamera(o, name, c)
 	if err != nil {
 		return nil, errors.Join(err, closeNets())
 	}
 	return &pipeline{
-		name: name, camera: cam, decider: d, publish: pub, id: id, log: o.Log.With("camera", name), now: time.Now, close: closeNets,
+		name: name, camera: cam, decider: d, watch: NewWatch(o.Config, c, pairs[c.Pair]), sees: pairs[name], publish: pub, id: id, log: o.Log.With("camera", name), now: time.Now, close: closeNets,
 		examiner: Examiner{Finder: find, Judge: judge, Now: time.Now},
 		document: mqtt.Verdict{Schema: 1, Device: id.device, Camera: name, Boot: id.boot, LiveAt: od.LiveAt, SpoofAt: od.SpoofAt,
 			Model:    mqtt.ModelRef{Name: e.Liveness.Name, Version: e.Liveness.Version, SHA256: e.Liveness.SHA256},
@@ -99,7 +103,19 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 }
 
 func (p *pipeline) frame(f *frame.Frame) {
+	if p.sees != nil {
+		p.see(f)
+		return
+	}
 	found, err := p.examiner.Examine(&f.Image, p.decider)
+	p.examined(err)
+	o := found.Observation(f.Captured, &f.Image)
+	o.Doubts = p.watch.Frame(f.Captured, &f.Image, found.Box())
+	p.emit(p.decider.Observe(o))
+}
+
+// examined notes whether the nets could look at a frame.
+func (p *pipeline) examined(err error) {
 	switch {
 	case err != nil && p.failing == nil:
 		p.failing, p.since = err, p.now()
@@ -108,7 +124,6 @@ func (p *pipeline) frame(f *frame.Frame) {
 		p.failing = nil
 		p.log.Info("frames can be examined again")
 	}
-	p.emit(p.decider.Observe(found.Observation(f.Captured, &f.Image)))
 }
 
 // emit makes the verdict of a decision and hands it over.

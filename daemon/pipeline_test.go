@@ -16,6 +16,7 @@ import (
 
 	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/camera/frame"
+	"github.com/livenessd/livenessd/daemon/cue"
 	"github.com/livenessd/livenessd/daemon/decision"
 	"github.com/livenessd/livenessd/models"
 	"github.com/livenessd/livenessd/mqtt"
@@ -31,6 +32,7 @@ type step struct {
 	findErr   error
 	cropErr   error
 	judgeErr  error
+	picture   []byte // 64×48; nil is black
 }
 
 // world plays steps, a tenth of a second each, as camera and as both nets, and takes the verdicts. It runs inside a synctest bubble.
@@ -38,6 +40,9 @@ type world struct {
 	steps []step
 	now   step
 	state camera.Status
+	cues  cue.Options
+	// beside is called before each frame, nil for nobody.
+	beside func()
 
 	cropped, judged int // how often
 	closed          int
@@ -68,8 +73,17 @@ func (w *world) Next(ctx context.Context) (*frame.Frame, error) {
 	if w.now.err != nil {
 		return nil, w.now.err
 	}
-	m := frame.Grey(make([]byte, 64*48), 64, 48, 64)
-	return &frame.Frame{Image: m, Camera: "front", Captured: time.Now(), Format: "GREY"}, nil
+	if w.beside != nil {
+		w.beside()
+	}
+	return camFrame(w.now.picture, time.Now()), nil
+}
+
+func camFrame(picture []byte, at time.Time) *frame.Frame {
+	if picture == nil {
+		picture = make([]byte, 64*48)
+	}
+	return &frame.Frame{Image: frame.Grey(picture, 64, 48, 64), Camera: "front", Captured: at, Format: "GREY"}
 }
 
 func (w *world) Status() camera.Status { return w.state }
@@ -126,7 +140,7 @@ func (w *world) start(t *testing.T, log io.Writer) *pipeline {
 		w.state = camera.Status{State: camera.StateStreaming, Since: time.Now()}
 	}
 	return &pipeline{
-		name: "front", camera: w, decider: d, publish: w, id: &identity{device: "door-7", boot: "boot-1"},
+		name: "front", camera: w, decider: d, watch: cue.New(w.cues), publish: w, id: &identity{device: "door-7", boot: "boot-1"},
 		log: slog.New(slog.NewTextHandler(log, nil)), now: time.Now,
 		close:    func() error { w.closed += 100; return nil },
 		examiner: Examiner{Finder: w, Judge: &judge{w}, Now: time.Now},

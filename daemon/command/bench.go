@@ -22,6 +22,8 @@ import (
 	"github.com/livenessd/livenessd/camera/frame"
 	cjpeg "github.com/livenessd/livenessd/camera/jpeg"
 	"github.com/livenessd/livenessd/daemon"
+	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/daemon/cue"
 	"github.com/livenessd/livenessd/daemon/decision"
 	"github.com/livenessd/livenessd/daemon/demo"
 )
@@ -31,7 +33,7 @@ func (a *app) bench() *cobra.Command {
 		Use:   "bench [CLIP…]",
 		Short: "Measure what a frame costs, stage by stage",
 		Long: "Plays each CLIP (concatenated JPEGs; without one the clip of the demo) at 640×480 and 1280×720, as MJPEG and as YUYV,\n" +
-			"through the stages of run: decode, detect, crop, judge. Prints medians and 99th percentiles in milliseconds, processor\n" +
+			"through the stages of run: decode, detect, crop, judge, cues (those that the configuration has on). Prints medians and 99th percentiles in milliseconds, processor\n" +
 			"time and allocations per frame, and at the end the resident memory. Clips are scaled to each size before the clock runs.\n" +
 			"Every frame's main face is judged; a frame without one counts for decode and detect alone.",
 	}
@@ -54,7 +56,8 @@ func (a *app) bench() *cobra.Command {
 			return err
 		}
 		defer closeNets()
-		b := bencher{examiner: daemon.Examiner{Finder: find, Judge: judge, Now: time.Now}, options: daemon.DecisionOptions(cfg, e), frames: *n}
+		b := bencher{examiner: daemon.Examiner{Finder: find, Judge: judge, Now: time.Now}, options: daemon.DecisionOptions(cfg, e), frames: *n,
+			watch: func() *cue.Watch { return daemon.NewWatch(cfg, config.Camera{}, nil) }}
 		if len(clips) == 0 {
 			clips = []string{""}
 		}
@@ -116,11 +119,12 @@ type benchEnd struct {
 	Runtime  string `json:"runtime"`
 }
 
-var stageNames = []string{"decode", "detect", "crop", "judge", "total"}
+var stageNames = []string{"decode", "detect", "crop", "judge", "cues", "total"}
 
 type bencher struct {
 	examiner daemon.Examiner
 	options  decision.Options
+	watch    func() *cue.Watch
 	frames   int
 }
 
@@ -177,6 +181,7 @@ func (b *bencher) measure(name string, pictures [][]byte, size image.Point, form
 		return frame.YUYV(p, size.X, size.Y, 2*size.X), nil
 	}
 	times := map[string][]float64{}
+	watch, began := b.watch(), time.Now()
 	one := func(i int, keep bool) (bool, error) {
 		t0 := time.Now()
 		m, err := view(raw[i%len(raw)])
@@ -188,7 +193,10 @@ func (b *bencher) measure(name string, pictures [][]byte, size image.Point, form
 		if err != nil {
 			return false, err
 		}
+		t2 := time.Now()
+		watch.Frame(began.Add(time.Duration(i)*time.Second/15), &m, f.Box())
 		if keep {
+			t3 := time.Now()
 			add := func(stage string, t time.Duration) { times[stage] = append(times[stage], t.Seconds()*1e3) }
 			add("decode", t1.Sub(t0))
 			add("detect", f.Times.Detect)
@@ -196,7 +204,8 @@ func (b *bencher) measure(name string, pictures [][]byte, size image.Point, form
 				add("crop", f.Times.Crop)
 				add("judge", f.Times.Judge)
 			}
-			add("total", time.Since(t0))
+			add("cues", t3.Sub(t2))
+			add("total", t3.Sub(t0))
 		}
 		return f.Judged, nil
 	}

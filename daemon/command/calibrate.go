@@ -231,7 +231,12 @@ func (a *app) atTheDoor(ctx context.Context, s *scorer, o calibrateFlags, length
 
 // chooseCamera finds the one that is meant.
 func chooseCamera(c config.Config, name string) (string, error) {
-	names := slices.Sorted(maps.Keys(c.Cameras))
+	var names []string // of those that judge
+	for _, n := range slices.Sorted(maps.Keys(c.Cameras)) {
+		if c.Cameras[n].Role != config.IR {
+			names = append(names, n)
+		}
+	}
 	all := strings.Join(names, ", ")
 	switch {
 	case name == "" && len(names) == 1:

@@ -119,7 +119,9 @@ func (a *app) demoSource(cfg *config.Config, o *daemon.Options, clip, once bool,
 	if err != nil {
 		return "", fail(ExitInternal, err)
 	}
-	cfg.Cameras = map[string]config.Camera{"demo": config.DefaultCamera()}
+	clipCamera := config.DefaultCamera()
+	clipCamera.Path = "replay:demo" // which may come again and again
+	cfg.Cameras = map[string]config.Camera{"demo": clipCamera}
 	o.OpenCamera = func(name string, _ config.Camera) (daemon.Camera, error) {
 		cam, err := camera.OpenClip(camera.Options{Name: name, FPS: truth.FPS, Loop: !once, Log: o.Log}, demo.Clip)
 		if err != nil {

@@ -17,6 +17,8 @@ import (
 	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/camera/frame"
 	"github.com/livenessd/livenessd/daemon"
+	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/daemon/cue"
 	"github.com/livenessd/livenessd/daemon/decision"
 	"github.com/livenessd/livenessd/models"
 	"github.com/livenessd/livenessd/mqtt"
@@ -101,6 +103,7 @@ type scorer struct {
 	fps      float64                             // of clips
 	face     func(*frame.Image) models.Box       // where the face is; nil asks the detector
 	judged   func(*frame.Image, *daemon.Finding) // sees each frame whose face was judged; nil for nobody
+	watch    func() *cue.Watch                   // for a clip
 	close    func() error
 }
 
@@ -118,7 +121,7 @@ func (a *app) scorer() (*scorer, error) {
 		return nil, err
 	}
 	return &scorer{engine: e, examiner: daemon.Examiner{Finder: d, Judge: l, Now: time.Now}, options: daemon.DecisionOptions(cfg, e),
-		close: closeNets}, nil
+		watch: func() *cue.Watch { return daemon.NewWatch(cfg, config.Camera{Path: "replay:"}, nil) }, close: closeNets}, nil
 }
 
 func (s *scorer) file(path string) []scored {
@@ -244,6 +247,7 @@ func (s *scorer) clip(path string, frames [][]byte) []scored {
 	if len(frames) == 0 {
 		return []scored{s.unread(path, errors.New("no JPEG picture in the clip"))}
 	}
+	watch := s.watch()
 	var out []scored
 	start := time.Unix(0, 0)
 	add := func(v *decision.Decision, i int) {
@@ -277,7 +281,9 @@ func (s *scorer) clip(path string, frames [][]byte) []scored {
 		if err != nil {
 			return append(out, s.failed(path, err))
 		}
-		add(d.Observe(f.Observation(now, &m)), i)
+		o := f.Observation(now, &m)
+		o.Doubts = watch.Frame(now, &m, f.Box())
+		add(d.Observe(o), i)
 	}
 	if bad == len(frames) {
 		return append(out, s.unread(path, fmt.Errorf("none of the clip's %d frames can be decoded", bad)))

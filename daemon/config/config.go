@@ -42,7 +42,20 @@ type Camera struct {
 	Format string // FourCC that must be used, "" for the best
 	Size   Size   // wanted
 	FPS    float64
+	// Role is rgb, or ir for an infrared camera, which gives no verdicts of its own but is another camera's Pair.
+	Role    string
+	Pair    string     // the infrared camera beside it, "" for none
+	PairMap [6]float64 // from its picture to the pair's, both relative to their sizes; zero is the same place
 }
+
+// Replay tells whether it is pictures that are played.
+func (c Camera) Replay() bool { return strings.HasPrefix(c.Path, "replay:") }
+
+// The roles of cameras.
+const (
+	RGB = "rgb"
+	IR  = "ir"
+)
 
 // Size is a width and a height in pixels, written 640x480.
 type Size struct{ Width, Height int }
@@ -94,7 +107,22 @@ type Decision struct {
 	MinFrames       int
 	Timeout         time.Duration
 	MinFace         float64 // share of the frame's height
+	Cues            Cues
 }
+
+// Cues is what is made of doubts that one picture can't give.
+type Cues struct {
+	Repeat   string // frozen and looping pictures: deny or off
+	Flat     string // flat things moved by hand: deny or off
+	Infrared string // what a pair sees: required, deny or off
+}
+
+// What is made of a doubt.
+const (
+	Deny     = "deny"
+	Required = "required"
+	Off      = "off"
+)
 
 // MQTT is the broker and what is told to it.
 type MQTT struct {
@@ -125,7 +153,7 @@ func (l Log) SlogLevel() slog.Level {
 func Default() Config { return thisMachine().config() }
 
 // DefaultCamera is a camera of which nothing was said.
-func DefaultCamera() Camera { return Camera{Size: Size{640, 480}, FPS: 15} }
+func DefaultCamera() Camera { return Camera{Size: Size{640, 480}, FPS: 15, Role: RGB} }
 
 // machine is what the defaults depend on.
 type machine struct {
@@ -172,7 +200,7 @@ func (m machine) base() Config {
 		Models:    Models{Combine: "logits"},
 		Inference: Inference{Delegate: Preference{"xnnpack"}, Threads: 1},
 		Decision: Decision{Mode: "continuous", Window: 2 * time.Second, MinFrames: 5, Timeout: 8 * time.Second,
-			MinFace: 0.08},
+			MinFace: 0.08, Cues: Cues{Repeat: Deny, Flat: Off, Infrared: Required}},
 		MQTT:  MQTT{URL: "mqtt://localhost:1883", Prefix: "livenessd", Queue: 1000},
 		State: m.state,
 	}

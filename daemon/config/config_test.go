@@ -46,8 +46,11 @@ cameras:
     format: mjpeg
     size: 1280x720
     fps: 29.97
+    pair: beside
+    pair_map: [.8, 0, 1e-1, 0, 0.9, -0.05]
   1:
     path: replay:clip.mjpeg
+  beside: {path: /dev/video2, role: ir, format: grey}
 models:
   liveness: mine
 inference:
@@ -60,6 +63,7 @@ decision:
   min_frames: 7
   timeout: 2m
   min_face: .25
+  cues: {repeat: off, flat: deny, infrared: deny}
 mqtt:
   url: mqtts://broker.example:8883
   prefix: a/b
@@ -71,12 +75,13 @@ state: /srv/state
 	want := Config{
 		Device: "7", Log: Log{"debug", "json"},
 		Cameras: map[string]Camera{
-			"front": {"/dev/v4l/by-id/usb-Ä:1", "MJPG", Size{1280, 720}, 29.97},
-			"1":     {"replay:clip.mjpeg", "", Size{640, 480}, 15},
+			"front":  {Path: "/dev/v4l/by-id/usb-Ä:1", Format: "MJPG", Size: Size{1280, 720}, FPS: 29.97, Role: "rgb", Pair: "beside", PairMap: [6]float64{0.8, 0, 0.1, 0, 0.9, -0.05}},
+			"1":      {Path: "replay:clip.mjpeg", Size: Size{640, 480}, FPS: 15, Role: "rgb"},
+			"beside": {Path: "/dev/video2", Format: "GREY", Size: Size{640, 480}, FPS: 15, Role: "ir"},
 		},
 		Models:    Models{Liveness: Ensemble{{"mine", 1}}, Combine: "logits", Directory: "/srv/state/models"},
 		Inference: Inference{Preference{"none"}, 2},
-		Decision:  Decision{"continuous", 0.9, 0.1, 1500 * time.Millisecond, 7, 2 * time.Minute, 0.25},
+		Decision:  Decision{"continuous", 0.9, 0.1, 1500 * time.Millisecond, 7, 2 * time.Minute, 0.25, Cues{"off", "deny", "deny"}},
 		MQTT: MQTT{URL: "mqtts://broker.example:8883", Prefix: "a/b", Username: `it's "me" \ #1`,
 			PasswordFile: "/run/credentials/x", Queue: 10},
 		State: "/srv/state",
@@ -109,12 +114,12 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"unknown key, letters swapped", "mqtt:\n  ulr: x\n", `2:3: unknown key "mqtt.ulr" → did you mean "mqtt.url"?`},
 		{"unknown key, capitals", "DEVICE: x\n", `1:1: unknown key "DEVICE" → did you mean "device"?`},
 		{"unknown key, near none", "log:\n  colour: on\n", `2:3: unknown key "log.colour" → known here: level, format`},
-		{"unknown key in a camera", "cameras:\n  front:\n    with: 5\n", `3:5: unknown key "cameras.front.with" → known here: path, format, size, fps`},
+		{"unknown key in a camera", "cameras:\n  front:\n    with: 5\n", `3:5: unknown key "cameras.front.with" → known here: path, format, size, fps, role, pair, pair_map`},
 		{"unknown key after letters beyond ASCII", "{device: é, x: 1}", "1:10: device is \"é\"; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64" +
 			"\n1:13: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, mqtt, state"},
 		{"a key twice", "device: a\nlog: {}\ndevice: b\n", `3:1: key "device" is already in line 1 → keep one of the two`},
 		{"a key of a later version", "console:\n  listen: x\n", "1:1: console is not in this version → remove it; nothing would act on it"},
-		{"a key of a later version in a camera", "cameras: {a: {role: ir}}", "1:15: cameras.a.role is not in this version → remove it; nothing would act on it"},
+		{"a key of a later version in a camera", "cameras: {a: {mirror: x}}", "1:15: cameras.a.mirror is not in this version → remove it; nothing would act on it"},
 		{"several problems at once", "x: 1\nlog: {level: loud}\ndecision: {min_frames: 4}\n",
 			"1:1: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, mqtt, state\n" +
 				"2:14: log.level is \"loud\"; allowed is debug, info, warn, error\n" +
@@ -162,6 +167,27 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"two cameras on one device", "cameras:\n  a: {path: /dev/video0}\n  b: {path: /dev/video0}\n",
 			`3:6: cameras.b has path "/dev/video0", as cameras.a → a device can be one camera only`},
 		{"two cameras that take the first", "cameras:\n  a:\n  b:\n", "3:3: cameras.b has no path, as cameras.a → a device can be one camera only"},
+
+		{"a pair that isn't there", "cameras:\n  front: {pair: back}\n", `2:17: cameras.front.pair is "back", which is no camera → known here: front`},
+		{"a pair that is none", "cameras:\n  a: {pair: b, path: x}\n  b: {path: y}\n",
+			`2:13: cameras.a.pair is "b", whose role is rgb → give cameras.b the role ir if it is an infrared camera`},
+		{"itself as a pair", "cameras:\n  a: {pair: a}\n", `2:13: cameras.a.pair is "a", whose role is rgb → give cameras.a the role ir if it is an infrared camera`},
+		{"an infrared camera alone", "cameras:\n  a: {role: ir}\n",
+			"2:13: cameras.a is an infrared camera that is nobody's pair → name it with pair at the camera that it stands beside, or remove it"},
+		{"infrared cameras that are each other's pair", "cameras:\n  a: {role: ir, pair: b, path: x}\n  b: {role: ir, pair: a, path: y}\n",
+			"2:23: cameras.a is an infrared camera and has no pair of its own → name this one as the pair of the camera that it stands beside\n" +
+				"3:23: cameras.b is an infrared camera and has no pair of its own → name this one as the pair of the camera that it stands beside"},
+		{"a pair of two", "cameras:\n  a: {pair: i, path: x}\n  b: {pair: i, path: y}\n  i: {role: ir, path: z}\n",
+			`3:13: cameras.b.pair is "i", as of cameras.a → an infrared camera stands beside one other`},
+		{"a map without a pair", "cameras:\n  a: {pair_map: [1, 0, 0, 0, 1, 0]}\n", "2:17: cameras.a.pair_map is of no use without a pair → name the infrared camera with pair"},
+		{"a map of five numbers", "cameras:\n  a: {pair_map: [1, 0, 0, 0, 1]}\n",
+			"2:17: cameras.a.pair_map is a list; allowed is a list of six numbers from -10 to 10: a, b, c, d, e, f of x' = ax + by + c and y' = dx + ey + f"},
+		{"a map of a text", "cameras:\n  a: {pair_map: [1, 0, 0, 0, 1, x]}\n",
+			`2:33: cameras.a.pair_map is "x"; allowed is a list of six numbers from -10 to 10: a, b, c, d, e, f of x' = ax + by + c and y' = dx + ey + f`},
+		{"a map that mirrors", "cameras:\n  a: {pair_map: [-1, 0, 1, 0, 1, 0]}\n",
+			"2:17: cameras.a.pair_map makes a picture -1 times as large; two cameras side by side have 0.04 to 25 → 1, 0, 0, 0, 1, 0 is the same place"},
+		{"a role that nobody has", "cameras:\n  a: {role: uv}\n", `2:13: cameras.a.role is "uv"; allowed is rgb, ir`},
+		{"a cue that can't be required", "decision: {cues: {repeat: required}}", `1:27: decision.cues.repeat is "required"; allowed is deny, off`},
 
 		{"a password", "mqtt:\n  password: hunter2\n",
 			"2:3: mqtt.password is a secret, which never stands in this file → write it into a file that only livenessd's user can read, and name that with mqtt.password_file"},
@@ -499,7 +525,7 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(example)
-	for _, s := range []string{"", "\ufeff# x\r\n", "a: &a [*a, *a]\n", "cameras: {front: {path: replay:x, size: 1x1}}\n", "mqtt:\n\turl: x\n",
+	for _, s := range []string{"", "\ufeff# x\r\n", "a: &a [*a, *a]\n", "cameras: {front: {path: replay:x, size: 1x1}}\n", "cameras: {a: {pair: b, pair_map: [1, 0, 0, 0, 1, 0]}, b: {role: ir, path: x}}\n", "mqtt:\n\turl: x\n",
 		"decision: {live_at: .nan, window: 1e9s}\n", "? {a: b}\n: c\n", "<<: {device: x}\n", "--- a\n--- b\n", "device: !!binary aGk=\n",
 		"models: {liveness: [a, {name: 'b: c', weight: 1e-2}, {name: shipped}], combine: probabilities, trusted_keys: [k, \"A+/=\"]}\n", "log: |\n  x\n",
 		"models: {runtime: \"\\u00e9\\ud83d\\x00\"}", "cameras:\n  \"a\": &x\n  b: *x\n", "{", "[[[[", "%YAML 1.2\n---\n", "state: 'a\n\n b'\n"} {

@@ -58,6 +58,11 @@ func (c *Config) fields() []field {
 			whole("min_frames", &c.Decision.MinFrames, 5, 250),
 			duration("timeout", &c.Decision.Timeout, 500*time.Millisecond, 10*time.Minute),
 			number("min_face", &c.Decision.MinFace, 0.01, 1),
+			section("cues",
+				choice("repeat", &c.Decision.Cues.Repeat, Deny, Off),
+				choice("flat", &c.Decision.Cues.Flat, Deny, Off),
+				choice("infrared", &c.Decision.Cues.Infrared, Required, Deny, Off),
+			),
 		),
 		later("applications"),
 		section("mqtt",
@@ -84,7 +89,10 @@ func (c *Camera) fields() []field {
 		fourCC("format", &c.Format),
 		size("size", &c.Size),
 		number("fps", &c.FPS, 0.01, 1000),
-		later("role"), later("rotate"), later("mirror"), later("region"), later("identity"), later("allow_virtual"),
+		choice("role", &c.Role, RGB, IR),
+		text("pair", &c.Pair),
+		pairMap("pair_map", &c.PairMap),
+		later("rotate"), later("mirror"), later("region"), later("identity"), later("allow_virtual"),
 	}
 }
 
@@ -127,6 +135,7 @@ func cameras(key string, p *map[string]Camera) field {
 		read: func(r *reader, name string, n ast.Node) {
 			all := map[string]Camera{}
 			paths := map[string]string{}
+			var pairs []pairing
 			r.entries(n, name, func(key string, at position, value ast.Node) {
 				if !validName(key) {
 					r.bad(at, "", "camera name %q: allowed are letters, digits, '.', '_' and '-', a letter or digit first, at most %d", shorten(key), maxName)
@@ -142,7 +151,8 @@ func cameras(key string, p *map[string]Camera) field {
 				if len(r.problems) > before {
 					return
 				}
-				if other, taken := paths[cam.Path]; taken && !strings.HasPrefix(cam.Path, "replay:") {
+				pairs = append(pairs, pairing{key, at, r.at[&cam.Role], r.at[&cam.Pair], r.at[&cam.PairMap]})
+				if other, taken := paths[cam.Path]; taken && !cam.Replay() {
 					what := "path " + strconv.Quote(shorten(cam.Path))
 					if cam.Path == "" {
 						what = "no path"
@@ -154,6 +164,7 @@ func cameras(key string, p *map[string]Camera) field {
 			if len(all) == 0 && len(r.problems) == 0 {
 				r.bad(where(n), "name one, or leave the key out for the first usable camera", "%s is empty", name)
 			}
+			r.pairs(name, all, pairs)
 			*p = all
 		},
 		write: func(w *writer) {
@@ -163,6 +174,84 @@ func cameras(key string, p *map[string]Camera) field {
 					w.section(quote(name), func() { w.fields(cam.fields()) })
 				}
 			})
+		},
+	}
+}
+
+// pairing is where the keys of a camera stand that say which infrared camera it has.
+type pairing struct {
+	camera                 string
+	at, role, pair, mapped position
+}
+
+// pairs checks that each infrared camera is the pair of one other, and that only those are.
+func (r *reader) pairs(section string, all map[string]Camera, list []pairing) {
+	if len(list) < len(all) {
+		return // those that couldn't be read may be the ones that are missed
+	}
+	taken := map[string]string{}
+	for _, p := range list {
+		cam, name := all[p.camera], section+"."+p.camera
+		other, known := all[cam.Pair]
+		switch {
+		case cam.Pair == "" && cam.PairMap != [6]float64{}:
+			r.bad(p.mapped, "name the infrared camera with pair", "%s.pair_map is of no use without a pair", name)
+		case cam.Pair == "":
+		case cam.Role == IR:
+			r.bad(p.pair, "name this one as the pair of the camera that it stands beside", "%s is an infrared camera and has no pair of its own", name)
+		case !known:
+			r.bad(p.pair, "known here: "+strings.Join(slices.Sorted(maps.Keys(all)), ", "), "%s.pair is %q, which is no camera", name, shorten(cam.Pair))
+		case other.Role != IR:
+			r.bad(p.pair, "give "+section+"."+cam.Pair+" the role ir if it is an infrared camera", "%s.pair is %q, whose role is %s", name, cam.Pair, other.Role)
+		case taken[cam.Pair] != "":
+			r.bad(p.pair, "an infrared camera stands beside one other", "%s.pair is %q, as of %s.%s", name, cam.Pair, section, taken[cam.Pair])
+		default:
+			taken[cam.Pair] = p.camera
+		}
+	}
+	for _, p := range list {
+		if cam := all[p.camera]; cam.Role == IR && cam.Pair == "" && taken[p.camera] == "" {
+			r.bad(p.role, "name it with pair at the camera that it stands beside, or remove it", "%s.%s is an infrared camera that is nobody's pair", section, p.camera)
+		}
+	}
+}
+
+// pairMap is a field of six numbers.
+func pairMap(key string, p *[6]float64) field {
+	const allowed = "a list of six numbers from -10 to 10: a, b, c, d, e, f of x' = ax + by + c and y' = dx + ey + f"
+	return field{
+		key: key, target: p,
+		read: func(r *reader, name string, n ast.Node) {
+			list, is := n.(*ast.SequenceNode)
+			if !is || len(list.Values) != len(p) {
+				r.wrong(n, name, allowed, "")
+				return
+			}
+			var m [6]float64
+			for i, v := range list.Values {
+				f, ok := numberOf(v)
+				if !ok || math.Abs(f) > 10 {
+					r.wrong(v, name, allowed, "")
+					return
+				}
+				m[i] = f
+			}
+			if det := m[0]*m[4] - m[1]*m[3]; det < 0.04 || det > 25 {
+				r.bad(where(n), "1, 0, 0, 0, 1, 0 is the same place", "%s makes a picture %.3g times as large; two cameras side by side have 0.04 to 25", name, det)
+				return
+			}
+			*p = m
+		},
+		write: func(w *writer) {
+			if *p == [6]float64{} {
+				w.line(key, "null")
+				return
+			}
+			var all []string
+			for _, v := range p {
+				all = append(all, formatNumber(v))
+			}
+			w.line(key, "["+strings.Join(all, ", ")+"]")
 		},
 	}
 }

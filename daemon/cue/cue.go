@@ -105,7 +105,7 @@ func (w *Watch) forget() {
 		w.repeat.forget()
 	}
 	if w.flat != nil {
-		*w.flat = flat{}
+		w.flat.forget()
 	}
 	if w.ir != nil {
 		w.ir.forget()

@@ -60,10 +60,14 @@ const (
 	head                   // it didn't
 )
 
+func (f *flat) forget() {
+	f.any, f.is, f.kept = false, false, 0
+	f.looks, f.looked = [32]look{}, time.Time{}
+}
+
 func (f *flat) frame(at time.Time, m *frame.Image, s *small, face *Box) bool {
 	if f.any && at.Sub(f.seen) > gone || face != nil && f.any && !face.same(&f.face) {
-		f.any, f.is, f.kept = false, false, 0
-		f.looks = [32]look{}
+		f.forget()
 	}
 	if face != nil {
 		f.face, f.seen, f.any = *face, at, true

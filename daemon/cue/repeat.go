@@ -80,9 +80,11 @@ type repeat struct {
 
 func newRepeat() *repeat { return &repeat{seed: maphash.MakeSeed(), newest: -1} }
 
+// forget begins anew, but for the pictures that it remembers: those are known whatever the time.
 func (r *repeat) forget() {
-	seed := r.seed
-	*r = repeat{seed: seed, newest: -1}
+	r.any, r.is, r.run, r.matching = false, false, 0, 0
+	r.kept, r.newest = 0, -1
+	r.twins = [twins]time.Time{}
 }
 
 // frame tells whether the camera is suspect.

@@ -76,12 +76,13 @@ unplug() {
   await 20 "the end of the camera" test ! -e "$CAMERA"
 }
 
-# configure FORMAT FPS [LINE...] writes a configuration for the USB camera. Nothing here is as fast as the defaults expect.
+# configure FORMAT FPS [LINE...] writes a configuration for the USB camera. Nothing here is as fast as the defaults expect, and
+# the camera plays a clip over and over, of which a daemon at a door would have its doubts.
 configure() {
   local format=$1 fps=$2
   shift 2
   {
-    printf '%s\n' 'device: lab' 'log: {format: json}' 'decision: {window: 20s, timeout: 2m}' 'cameras:'
+    printf '%s\n' 'device: lab' 'log: {format: json}' 'decision: {window: 20s, timeout: 2m, cues: {repeat: off}}' 'cameras:'
     printf '  %s\n' 'front:' "  path: $CAMERA" "  format: $format" "  fps: $fps" "$@"
   } >livenessd.yaml
 }
