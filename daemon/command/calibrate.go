@@ -24,12 +24,12 @@ import (
 
 // calibrateFlags is how calibrate was asked.
 type calibrateFlags struct {
-	camera, record, forget, from string
-	seconds, fps                 float64
-	certaintyText                string
-	apcerText, bpcerText         string
-	certainty, apcer, bpcer      float64
-	write, yes                   bool
+	camera, record, forget, from, pair string
+	seconds, fps                       float64
+	certaintyText                      string
+	apcerText, bpcerText               string
+	certainty, apcer, bpcer            float64
+	write, yes                         bool
 }
 
 func (a *app) calibrate() *cobra.Command {
@@ -42,6 +42,7 @@ func (a *app) calibrate() *cobra.Command {
 			"a certainty would take, and which thresholds suit the error rates that were asked for. Questions go to standard error, answers\n" +
 			"come from standard input. Ctrl-C ends it and keeps nothing: no thresholds, no pictures.\n\n" +
 			"Pictures are kept only with --record FOLDER, in the layout of evaluate; --forget FOLDER deletes them, and nothing else there.\n" +
+			"--pair CAMERA is for a camera with an infrared one beside it: see docs/cues.md.\n" +
 			"--from DIR takes pictures and clips from such a folder instead of a camera. Only --write touches the configuration: after a\n" +
 			"question, decision.live_at and decision.spoof_at alone. A daemon that runs reads them when it is started again.",
 		Args: usageArgs(cobra.NoArgs),
@@ -53,6 +54,7 @@ func (a *app) calibrate() *cobra.Command {
 	f.StringVar(&o.forget, "forget", "", "delete what --record kept in this `FOLDER`, and do nothing else")
 	f.StringVar(&o.from, "from", "", "judge the pictures and clips in this `DIR` instead of what a camera sees")
 	f.Float64Var(&o.fps, "fps", 15, "with --from: frames per second of clips")
+	f.StringVar(&o.pair, "pair", "", "learn where what this `CAMERA` sees is in its infrared pair's picture, print that, and do nothing else")
 	f.StringVar(&o.apcerText, "apcer", "1%", "share of a species' attacks that may be accepted")
 	f.StringVar(&o.bpcerText, "bpcer", "5%", "share of living people that may not be accepted")
 	f.StringVar(&o.certaintyText, "certainty", "95%", "of the statement that an error rate isn't above that")
@@ -66,7 +68,12 @@ func (a *app) calibrate() *cobra.Command {
 		if o.forget != "" {
 			return a.forget(o.forget)
 		}
-		err := a.runCalibrate(c.Context(), o, newAnswers(c.InOrStdin()))
+		var err error
+		if o.pair != "" {
+			err = a.calibratePair(c.Context(), o.pair)
+		} else {
+			err = a.runCalibrate(c.Context(), o, newAnswers(c.InOrStdin()))
+		}
 		if err != nil && c.Context().Err() != nil && errors.Is(err, c.Context().Err()) {
 			fmt.Fprintln(a.Stderr, "livenessd calibrate: stopped; nothing was written")
 			return nil
@@ -87,15 +94,16 @@ func (o *calibrateFlags) check(given func(string) bool) (err error) {
 	}
 	named := func(flag, value string) error {
 		if given(flag) && value == "" {
-			return fmt.Errorf("--%s names no folder", flag)
+			return fmt.Errorf("--%s names nothing", flag)
 		}
 		return nil
 	}
-	if err := errors.Join(named("record", o.record), named("forget", o.forget), named("from", o.from)); err != nil {
+	if err := errors.Join(named("record", o.record), named("forget", o.forget), named("from", o.from), named("pair", o.pair)); err != nil {
 		return err
 	}
 	if err := errors.Join(alone("from", "camera", "record"),
-		alone("forget", "camera", "record", "from", "seconds", "fps", "write", "yes", "json")); err != nil {
+		alone("forget", "camera", "record", "from", "seconds", "fps", "write", "yes", "json", "pair"),
+		alone("pair", "camera", "record", "from", "seconds", "fps", "write", "yes")); err != nil {
 		return err
 	}
 	switch {

@@ -2,6 +2,7 @@ package cue
 
 import (
 	"hash/maphash"
+	"math/bits"
 	"time"
 
 	"github.com/livenessd/livenessd/camera/frame"
@@ -11,9 +12,8 @@ const (
 	// frozenFor is how long the very same picture may come: drivers repeat frames while a camera exposes for long.
 	frozenFor    = time.Second
 	frozenFrames = 5
-	// twins is how many pictures must come back, bit for bit, within twinsWithin, for it to be no accident of a start.
-	twins       = 8
-	twinsWithin = 3 * time.Second
+	// twins is how many of the last sixteen pictures must have been there before, bit for bit, for it to be no accident of a start.
+	twins = 8
 	// A loop is told by a face that moves and yet is where it was a period ago, to the noise.
 	loopFor    = 3 * time.Second
 	loopFrames = 20
@@ -61,8 +61,7 @@ type repeat struct {
 	any    bool
 	exact  memory
 	serial uint32
-	twins  [twins]time.Time // when the last ones came, a ring
-	twin   int
+	twins  uint16 // which of the last pictures were there before, a bit each
 
 	ring   [history]signature
 	newest int // index in ring
@@ -83,8 +82,7 @@ func newRepeat() *repeat { return &repeat{seed: maphash.MakeSeed(), newest: -1} 
 // forget begins anew, but for the pictures that it remembers: those are known whatever the time.
 func (r *repeat) forget() {
 	r.any, r.is, r.run, r.matching = false, false, 0, 0
-	r.kept, r.newest = 0, -1
-	r.twins = [twins]time.Time{}
+	r.kept, r.newest, r.twins = 0, -1, 0
 }
 
 // frame tells whether the camera is suspect.
@@ -110,10 +108,9 @@ func (r *repeat) frame(at time.Time, m *frame.Image, s *small, face *Box) bool {
 	default:
 		r.run, r.since = 1, at
 		r.serial++
+		r.twins <<= 1
 		if r.exact.seen(h, r.serial) {
-			r.twins[r.twin] = at
-			r.twin = (r.twin + 1) % twins
-			if first := r.twins[r.twin]; !first.IsZero() && at.Sub(first) <= twinsWithin {
+			if r.twins |= 1; bits.OnesCount16(r.twins) >= twins {
 				r.doubt(at)
 			}
 		}
