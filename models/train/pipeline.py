@@ -18,12 +18,16 @@ def manifest(folder):
 
 
 def letterbox(img, w, h):
-    """The picture shrunk into the top left corner, never enlarged; and the factors back to its own pixels."""
+    """The picture shrunk into the top left corner, never enlarged, each pixel the mean of the whole pixels that it covers (as in
+    models/letterbox.go); and the factors back to its own pixels."""
     ih, iw = img.shape[:2]
     factor = max(iw / w, ih / h, 1)
     sw, sh = min(w, max(1, int(iw / factor + .5))), min(h, max(1, int(ih / factor + .5)))
     out = np.zeros((h, w, 3), np.uint8)
-    out[:sh, :sw] = cv2.resize(img, (sw, sh), interpolation=cv2.INTER_AREA)
+    ys, xs = np.arange(sh) * ih // sh, np.arange(sw) * iw // sw
+    sums = np.add.reduceat(np.add.reduceat(img.astype(np.uint32), ys, 0), xs, 1)
+    n = np.outer(np.diff(ys, append=ih), np.diff(xs, append=iw))[..., None]
+    out[:sh, :sw] = (sums + n // 2) // n
     return out, iw / sw, ih / sh
 
 
