@@ -90,6 +90,8 @@ def decode(answers, least=.5):
 
 
 def overlap(a, b):
+    if a is b:
+        return 1.  # of a box without width, too, which an untrained net may give
     w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     return max(w, 0) * max(h, 0) / (a[2] * a[3] + b[2] * b[3] - max(w, 0) * max(h, 0) + 1e-9)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 from minifasnet import MiniFASNetV2
 from nets import LivenessNet
-from pool import Pool
+from pool import LIVE, Pool
 from schedule import Schedule
 
 BATCH = 128
@@ -88,7 +88,8 @@ def vary(x, mixable):
 
 
 def held_out(net, pool):
-    """Correlation of the live log-odds with the teacher's, and accuracy on synthetic people, both on held-out crops."""
+    """On held-out crops: correlation of the live log-odds with the teacher's, and how often both say the same. Where no teacher
+    answered: NaN, and how often the true class was found."""
     net.eval()
     with torch.no_grad():
         zs, ts, ls = [], [], []
@@ -102,6 +103,9 @@ def held_out(net, pool):
         def odds(v):
             return v[:, 1] - torch.logsumexp(v[:, [0, 2]], 1)
         soft = label < 0
+        if not soft.any():
+            net.train()
+            return float('nan'), float(((odds(z) > 0) == (label == LIVE)).float().mean())
         r = np.corrcoef(odds(z)[soft].clamp(-8, 8), odds(t)[soft].clamp(-8, 8))[0, 1]
         agree = ((odds(z) > 0) == (odds(t) > 0))[soft].float().mean()
     net.train()

@@ -1,15 +1,17 @@
 """Makes crops and the teacher's answers for them, for ever: a pool that liveness.py draws from.
 
-    pool.py DATA TEACHER CACHE
+    pool.py DATA CACHE [--teacher FOLDER]
 
 The pool is a ring of SIZE crops in memory-mapped files under CACHE/pool; it can be stopped and started again. Every crop is
 seen by the teacher exactly as the student will see it. What is in it: genuine faces, faces behind simulated screens and
 paper, backgrounds and objects, blends of them, procedural textures; all through a simulated camera. Crops of synthetic
-people (people.py), where they have been made, get their true class instead of the teacher's opinion.
+people (people.py), where they have been made, get their true class instead of the teacher's opinion. Without a teacher there is
+nothing else, since nobody knows the answers to the rest.
 """
 import argparse
 import json
 import os
+import sys
 import time
 
 import cv2
@@ -22,6 +24,7 @@ from minifasnet import MiniFASNetV2
 
 SIZE = 400_000
 BATCH = 64
+PEOPLE = 200  # frames of synthetic people, before which they aren't used
 TIGHT = .6  # of the crops have little around the face, as where it fills the frame: there a student strays most from its teacher
 TEACHER = -1  # label of a crop that the teacher answers for
 LIVE, PRINT, REPLAY = 1, 0, 2
@@ -132,10 +135,10 @@ class Maker:
         out = np.dstack([rc.field(rng, n, n, int(rng.integers(2, 24))) for _ in range(3)]) * rng.uniform(.05, .3) + rng.uniform(.1, .9)
         return np.clip(out, 0, 1).astype(np.float32)
 
-    def crop(self):
+    def crop(self, taught=True):
         """One crop and its label."""
         rng = self.rng
-        if self.people and rng.random() < .12:
+        if not taught or self.people and rng.random() < .12:
             return self.person()
         u = rng.random()
         out = self.texture() if u < .03 else self.source()
@@ -193,29 +196,36 @@ class Maker:
                 continue  # being written
             if row.get('face') and row['label'] in ('live', 'print', 'replay'):
                 rows.append(row)
-        self.people = rows if len(rows) >= 200 else []
+        self.people = rows if len(rows) >= PEOPLE else []
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data', help='folder of the training pictures')
-    parser.add_argument('teacher', help='folder of MiniFASNetV2\'s weights')
-    parser.add_argument('cache')
+    parser.add_argument('cache', help='folder of faces.json, synthetic/train and the pool')
+    parser.add_argument('--teacher', help='folder of MiniFASNetV2\'s weights; without, there are crops of synthetic people alone')
+    parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--count', type=int, help='stop when so many crops have ever been made; default: never')
     args = parser.parse_args()
-    data, teacher, cache = args.data, args.teacher, args.cache
+    data, cache = args.data, args.cache
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     pool = Pool(os.path.join(cache, 'pool'), write=True)
-    maker = Maker(data, cache, int(pool.count[0]) + 1)
-    net = MiniFASNetV2(os.path.join(teacher, '2.7_80x80_MiniFASNetV2.pth')).to(memory_format=torch.channels_last)
+    maker = Maker(data, cache, int(pool.count[0]) + args.seed)
+    net = None
+    if args.teacher:
+        net = MiniFASNetV2(os.path.join(args.teacher, '2.7_80x80_MiniFASNetV2.pth')).to(memory_format=torch.channels_last)
     start, first = time.time(), int(pool.count[0])
     while args.count is None or int(pool.count[0]) < args.count:
         maker.refresh()
-        made = [maker.crop() for _ in range(BATCH)]
+        if net is None and not maker.people:
+            sys.exit(f'pool: neither a teacher nor {PEOPLE} frames of synthetic people in {maker.synthetic}: see people.py')
+        made = [maker.crop(net is not None) for _ in range(BATCH)]
         x = np.stack([m[0] for m in made])
-        with torch.no_grad():
-            z, e = net(torch.from_numpy(x).permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last))
+        z, e = torch.zeros(BATCH, 3), torch.zeros(BATCH, 128)
+        if net is not None:
+            with torch.no_grad():
+                z, e = net(torch.from_numpy(x).permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last))
         pool.add(x, z.numpy(), e.numpy().astype(np.float16), np.array([m[1] for m in made], np.int8))
         n = int(pool.count[0])
         if n % (BATCH * 100) < BATCH:
