@@ -11,11 +11,30 @@ import (
 	"github.com/livenessd/livenessd/tflite"
 )
 
-// Face is a face that a detector found.
+// Face is a face that a detector found. Its box and its points may reach beyond the picture: a face that the edge cuts off
+// is where it is, not where it can be seen.
 type Face struct {
 	Box
 	Score float64 // P(face), 0…1
+	// Points are there if Marked: the net gives them. They are the net's guess where a hand or a mask hides them.
+	Points [5]Point
+	Marked bool
 }
+
+// Point is a place in pixels of the frame.
+type Point struct {
+	X float64 `json:"x"`
+	Y float64 `json:"y"`
+}
+
+// What the points of a face are. Right is the person's right, on the left of a picture that isn't mirrored.
+const (
+	RightEye   = iota // its middle
+	LeftEye           // its middle
+	NoseTip           // the foremost place of the nose
+	RightMouth        // the corner
+	LeftMouth         // the corner
+)
 
 // agree is the IoU from which weaker boxes help to place a surer one.
 const agree = 0.6
@@ -25,8 +44,9 @@ const maxCandidates = 256
 
 // Detector is a face detector that is ready to look. It is for one goroutine.
 //
-// The net gives for each stride s a map of face logits and one of four distances. The cell (i, j) lies at x = (j + ½)·s,
-// y = (i + ½)·s of the net's picture; its box reaches from x − l·s to x + r·s and from y − t·s to y + b·s, nothing below 0.
+// The net gives for each stride s a map of face logits, one of four distances and, if the manifest says so, one of ten numbers
+// for five points. The cell (i, j) lies at x = (j + ½)·s, y = (i + ½)·s of the net's picture; its box reaches from x − l·s to
+// x + r·s and from y − t·s to y + b·s, nothing below 0; its points lie at x + u·s, y + v·s for each pair u, v of the ten.
 // The net's picture is the frame, shrunk into the top left corner with its aspect kept (letterbox).
 type Detector struct {
 	net        *network
@@ -34,6 +54,7 @@ type Detector struct {
 	box        *letterbox
 	logits     [][]float32 // a map for each stride
 	distances  [][]float32
+	points     [][]float32 // none if the model gives none
 	candidates []Face
 	faces      []Face
 }
@@ -50,6 +71,10 @@ func NewDetector(rt *tflite.Runtime, m *Model, o Options) (*Detector, error) {
 		outputs = append(outputs, tflite.TensorSpec{Shape: []int{1, h, w, 1}}, tflite.TensorSpec{Shape: []int{1, h, w, 4}})
 		d.logits = append(d.logits, make([]float32, h*w))
 		d.distances = append(d.distances, make([]float32, 4*h*w))
+		if m.Detector.Points {
+			outputs = append(outputs, tflite.TensorSpec{Shape: []int{1, h, w, 10}})
+			d.points = append(d.points, make([]float32, 10*h*w))
+		}
 	}
 	var err error
 	d.net, err = openNetwork(rt, m, o, outputs)
@@ -65,8 +90,7 @@ func (d *Detector) Delegate() string { return d.net.Delegate() }
 // Close frees the net. It is idempotent.
 func (d *Detector) Close() error { return d.net.Close() }
 
-// Detect finds faces in a picture, the surest first, in the picture's pixels and inside it. The result is valid until the
-// next call.
+// Detect finds faces in a picture, the surest first, in the picture's pixels. The result is valid until the next call.
 func (d *Detector) Detect(m *frame.Image) ([]Face, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
@@ -81,11 +105,8 @@ func (d *Detector) Detect(m *frame.Image) ([]Face, error) {
 	if err := d.net.run(); err != nil {
 		return nil, fmt.Errorf("models: run %s: %w", d.model.Name, err)
 	}
-	for i := range d.logits {
-		err := errors.Join(d.net.OutputFloat32(2*i, d.logits[i]), d.net.OutputFloat32(2*i+1, d.distances[i]))
-		if err != nil {
-			return nil, fmt.Errorf("models: run %s: %w", d.model.Name, err)
-		}
+	if err := d.read(); err != nil {
+		return nil, fmt.Errorf("models: run %s: %w", d.model.Name, err)
 	}
 	if err := d.collect(); err != nil {
 		return nil, fmt.Errorf("models: run %s: %w", d.model.Name, err)
@@ -94,12 +115,29 @@ func (d *Detector) Detect(m *frame.Image) ([]Face, error) {
 	fx, fy := float64(m.Width)/float64(w), float64(m.Height)/float64(h)
 	kept := d.faces[:0]
 	for _, f := range d.faces {
-		if f.Box = scaleInto(f.Box, fx, fy, m.Width, m.Height); f.W >= 1 && f.H >= 1 {
+		f.scale(fx, fy)
+		if f.Box.seen(m.Width, m.Height) {
 			kept = append(kept, f)
 		}
 	}
 	d.faces = kept
 	return kept, nil
+}
+
+// read takes the net's answers.
+func (d *Detector) read() error {
+	var errs []error
+	for i, n := 0, 0; i < len(d.logits); i++ {
+		maps := [][]float32{d.logits[i], d.distances[i]}
+		if d.points != nil {
+			maps = append(maps, d.points[i])
+		}
+		for _, m := range maps {
+			errs = append(errs, d.net.OutputFloat32(n, m))
+			n++
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // collect fills candidates with the cells that see a face, the surest first.
@@ -122,8 +160,18 @@ func (d *Detector) collect() error {
 			}
 			reach := func(k int) float64 { return float64(max(v[k], 0)) * float64(s) }
 			x, y := (float64(j%columns)+0.5)*float64(s), (float64(j/columns)+0.5)*float64(s)
-			d.candidates = append(d.candidates, Face{Box{x - reach(0), y - reach(1), reach(0) + reach(2), reach(1) + reach(3)},
-				1 / (1 + math.Exp(-float64(logit)))})
+			f := Face{Box: Box{x - reach(0), y - reach(1), reach(0) + reach(2), reach(1) + reach(3)}, Score: 1 / (1 + math.Exp(-float64(logit)))}
+			if d.points != nil {
+				u := d.points[i][10*j : 10*j+10]
+				if !finite(u...) {
+					return ErrNotFinite
+				}
+				f.Marked = true
+				for k := range f.Points {
+					f.Points[k] = Point{x + float64(u[2*k])*float64(s), y + float64(u[2*k+1])*float64(s)}
+				}
+			}
+			d.candidates = append(d.candidates, f)
 		}
 	}
 	slices.SortFunc(d.candidates, func(a, b Face) int { return cmp.Compare(b.Score, a.Score) })
@@ -138,24 +186,42 @@ func (d *Detector) suppress() {
 	rest := d.candidates
 	for len(rest) > 0 {
 		best := rest[0]
-		var mean Box
+		mean := Face{Score: best.Score, Marked: best.Marked}
 		var weight float64
 		left := rest[:0]
 		for _, f := range rest {
 			o := overlap(best.Box, f.Box)
 			if o > agree || f == best {
-				mean.X += f.X * f.Score
-				mean.Y += f.Y * f.Score
-				mean.W += f.W * f.Score
-				mean.H += f.H * f.Score
+				mean.add(&f)
 				weight += f.Score
 			}
 			if o <= d.model.Detector.Overlap && f != best {
 				left = append(left, f)
 			}
 		}
-		d.faces = append(d.faces, Face{Box{mean.X / weight, mean.Y / weight, mean.W / weight, mean.H / weight}, best.Score})
+		mean.scale(1/weight, 1/weight)
+		d.faces = append(d.faces, mean)
 		rest = left
+	}
+}
+
+// add adds the place of another face, as heavy as that is sure.
+func (f *Face) add(o *Face) {
+	f.X += o.X * o.Score
+	f.Y += o.Y * o.Score
+	f.W += o.W * o.Score
+	f.H += o.H * o.Score
+	for k, p := range o.Points {
+		f.Points[k].X += p.X * o.Score
+		f.Points[k].Y += p.Y * o.Score
+	}
+}
+
+// scale multiplies the place by factors in x and y.
+func (f *Face) scale(fx, fy float64) {
+	f.Box = Box{f.X * fx, f.Y * fy, f.W * fx, f.H * fy}
+	for k, p := range f.Points {
+		f.Points[k] = Point{p.X * fx, p.Y * fy}
 	}
 }
 
@@ -169,9 +235,7 @@ func overlap(a, b Box) float64 {
 	return w * h / (a.W*a.H + b.W*b.H - w*h)
 }
 
-// scaleInto gives the part of a box that lies in a picture of w×h, after scaling.
-func scaleInto(b Box, fx, fy float64, w, h int) Box {
-	x0, x1 := math.Max(b.X*fx, 0), math.Min((b.X+b.W)*fx, float64(w))
-	y0, y1 := math.Max(b.Y*fy, 0), math.Min((b.Y+b.H)*fy, float64(h))
-	return Box{x0, y0, x1 - x0, y1 - y0}
+// seen tells whether at least a pixel of a box's width and of its height lies in a picture of w×h.
+func (b Box) seen(w, h int) bool {
+	return math.Min(b.X+b.W, float64(w))-math.Max(b.X, 0) >= 1 && math.Min(b.Y+b.H, float64(h))-math.Max(b.Y, 0) >= 1
 }

@@ -37,8 +37,8 @@ func TestCellsAreReadAsDistancesFromTheirMiddle(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Face{
-		{Box{28 - 8, 12 - 4, 24, 12}, 1 / (1 + math.Exp(-2))},
-		{Box{8, 0, 16, 16}, 1 / (1 + math.Exp(-1))},
+		{Box: Box{28 - 8, 12 - 4, 24, 12}, Score: 1 / (1 + math.Exp(-2))},
+		{Box: Box{8, 0, 16, 16}, Score: 1 / (1 + math.Exp(-1))},
 	}
 	if len(d.candidates) != 2 || d.candidates[0] != want[0] || d.candidates[1] != want[1] {
 		t.Errorf("%v, want %v", d.candidates, want)
@@ -64,7 +64,7 @@ func TestOneFaceIsFoundOnce(t *testing.T) {
 
 func TestWeakerBoxesHelpToPlaceASurerOne(t *testing.T) {
 	d := finder()
-	d.candidates = []Face{{Box{10, 10, 20, 20}, 0.9}, {Box{12, 10, 20, 20}, 0.3}, {Box{18, 10, 20, 20}, 0.8}}
+	d.candidates = []Face{{Box: Box{10, 10, 20, 20}, Score: 0.9}, {Box: Box{12, 10, 20, 20}, Score: 0.3}, {Box: Box{18, 10, 20, 20}, Score: 0.8}}
 	d.suppress()
 	// The third overlaps by more than 0.4, so it is the same face, but too far away to place it.
 	if len(d.faces) != 1 || math.Abs(d.faces[0].X-10.5) > 1e-9 || d.faces[0].Score != 0.9 {
@@ -101,11 +101,65 @@ func TestManyCandidatesAreBounded(t *testing.T) {
 	}
 }
 
-func TestBoxesStayInThePicture(t *testing.T) {
-	for _, b := range []Box{{-5, -5, 20, 20}, {60, 20, 50, 50}, {0, 0, 64, 32}} {
-		got := scaleInto(b, 10, 10, 640, 320)
-		if got.X < 0 || got.Y < 0 || got.X+got.W > 640 || got.Y+got.H > 320 || got.W < 0 || got.H < 0 {
-			t.Errorf("%v became %v", b, got)
+func TestPointsAreReadFromTheMiddleOfTheirCell(t *testing.T) {
+	d := finder()
+	for i, n := range []int{8 * 4, 4 * 2} {
+		d.points = append(d.points, make([]float32, 10*n))
+		for k := range d.points[i] {
+			d.points[i][k] = float32(k % 10)
+		}
+	}
+	d.put(1, 2, 1, 2, 1, 1, 1, 1)
+	if err := d.collect(); err != nil {
+		t.Fatal(err)
+	}
+	d.suppress()
+	if len(d.faces) != 1 || !d.faces[0].Marked {
+		t.Fatalf("%+v, want one marked face", d.faces)
+	}
+	for k, p := range d.faces[0].Points {
+		if want := (Point{40 + 32*float64(k), 24 + 16 + 32*float64(k)}); math.Hypot(p.X-want.X, p.Y-want.Y) > 1e-9 {
+			t.Errorf("point %d at %v, want %v", k, p, want)
+		}
+	}
+	d.points[1][10*(4+2)+3] = float32(math.Inf(-1))
+	if err := d.collect(); !errors.Is(err, ErrNotFinite) {
+		t.Errorf("infinite point: %v", err)
+	}
+}
+
+func TestPointsAreMeansAndGrowWithTheFrame(t *testing.T) {
+	d := finder()
+	d.candidates = []Face{{Box: Box{10, 10, 20, 20}, Score: 0.9, Marked: true}, {Box: Box{12, 10, 20, 20}, Score: 0.3, Marked: true}}
+	d.candidates[0].Points[NoseTip] = Point{20, 20}
+	d.candidates[1].Points[NoseTip] = Point{24, 20}
+	d.suppress()
+	f := d.faces[0]
+	f.scale(2, 3)
+	if p := f.Points[NoseTip]; math.Abs(p.X-42) > 1e-9 || math.Abs(p.Y-60) > 1e-9 {
+		t.Errorf("nose at %v, want 42, 60", p)
+	}
+	if b := f.Box; math.Abs(b.X-21) > 1e-9 || math.Abs(b.Y-30) > 1e-9 || math.Abs(b.W-40) > 1e-9 || math.Abs(b.H-60) > 1e-9 {
+		t.Errorf("box %v", b)
+	}
+}
+
+func TestAFaceWhollyOutsideIsNone(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		box  Box
+		want bool
+	}{
+		{"inside", Box{10, 10, 20, 20}, true},
+		{"cut off by the edge", Box{-10, 50, 20, 40}, true},
+		{"larger than the picture", Box{-10, -10, 200, 200}, true},
+		{"a hair inside", Box{-19.5, 10, 20, 20}, false},
+		{"to the right", Box{100, 10, 20, 20}, false},
+		{"below", Box{10, 64, 20, 20}, false},
+		{"nothing", Box{10, 10, 0, 0}, false},
+	} {
+		if got := tt.box.seen(100, 64); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
 }

@@ -23,12 +23,12 @@ import facedata
 import pool
 import recapture as rc
 from crops import crop
-from face import decode, overlap, suppress
+from face import decode, of_picture, overlap, suppress
 from pipeline import odds
-from quantise import Graph, pairs
+from quantise import Graph, maps
 
 TARGET = .05  # of the live crops, single frames, may be called attacks
-FALSE = .01  # false faces a frame
+FALSE = .005  # false faces a frame
 OVERLAP = .4
 
 
@@ -88,10 +88,10 @@ def face(args):
     with torch.no_grad():
         for i in range(0, facedata.HELD, 50):
             x = torch.from_numpy(np.array(frames.x[i:i + 50])).permute(0, 3, 1, 2).float()
-            out = pairs(graph(x))
+            out = maps(graph(x))
             for k in range(50):
                 rows = [r for r in frames.boxes[i + k] if r[2]]
-                boxes = suppress(decode([(s[k, 0].numpy(), b[k].permute(1, 2, 0).numpy()) for s, b in out], .3), OVERLAP)
+                boxes = suppress(decode(of_picture(out, k), .3), OVERLAP)
                 there += sum(r[2] > 0 for r in rows)
                 found += [max((f[4] for f in boxes if overlap(f, r) > .5), default=0.) for r in rows if r[2] > 0]
                 sure += [f[4] for f in boxes if all(overlap(f, [r[0], r[1], abs(r[2]), r[3]]) < .2 for r in rows)]

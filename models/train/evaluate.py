@@ -1,10 +1,12 @@
 """Measures the shipped int8 nets, and prints the tables of their cards.
 
-    evaluate.py face FOLDER DATA CACHE          people and places that were held out, and faces found in data/dev
+    evaluate.py face FOLDER DATA CACHE          people and places that were held out, marks by hand, synthetic heads, data/dev
     evaluate.py liveness FOLDER DATA [TEACHER]  data/dev: real attacks, never trained on, never calibrated on
     evaluate.py heads PEOPLE TEACHER            RetinaFace's boxes on synthetic people beside those that people.py claims
 
-Rules. The detector is compared with RetinaFace's boxes (faces.py) on pictures that facedata.held_out keeps aside. The liveness
+Rules. The detector is compared with RetinaFace's boxes (faces.py) on pictures that facedata.held_out keeps aside, and with boxes and
+points that were checked and marked by hand (marks.json) on such pictures and of data/dev, as they are and put into held-out scenes at a
+given size. How far points are off is their mean distance in distances between the eyes (face.apart). The liveness
 net gets its own crop: in dev/fullframe about the face that the shipped detector finds; the other sets are tight crops of faces
 without their surroundings, and there the whole picture stands for the face box. Orientation in a picture's metadata is heeded.
 BPCER is the share of live pictures below the threshold, APCER of attacks at or above it; the sets' figures are never pooled,
@@ -18,13 +20,18 @@ import cv2
 import numpy as np
 
 import facedata
+import recapture as rc
 from crops import crop
-from face import overlap
+from face import apart, overlap
 from pipeline import Detector, Judge, odds
+from points import by_hand
 
 SETS = ('nuaa-print', 'pyimagesearch-adrian-replay', 'tranvanluyt-replay', 'balveer-replay', 'manikantha-replay',
         'kevindepedri-replay', 'fullframe')
 SIZES = (0, 12), (12, 20), (20, 40), (40, 70), (70, 200)  # of faces, % of the frame's height
+HEIGHTS = 64, 96, 160, 320  # of marked faces, pixels of a frame of 640×480
+TURNS = ('up to 20° to the side', 0, 20), ('20 to 40°', 20, 40), ('40 to 63°', 40, 63)
+WHOLE = 'caltech-faces', 'london', 'fullframe'  # sets of pictures that aren't crops of faces
 
 
 def pictures(folder):
@@ -49,6 +56,7 @@ class Held(facedata.Maker):
     def __init__(self, data, cache, seed):
         super().__init__(data, cache, seed)
         self.frames, self.portraits, self.scenes = [], [], []
+        self.cutouts = os.path.join(cache, 'heads', 'held')
         for key, boxes in sorted(json.load(open(os.path.join(cache, 'faces.json'))).items()):
             if not facedata.held_out(key):
                 continue
@@ -56,7 +64,7 @@ class Held(facedata.Maker):
                 if not boxes:
                     self.scenes.append(key)
             elif boxes and all(b[4] > .8 for b in boxes):
-                (self.frames if '/caltech-faces/' in key else self.portraits).append((key, [b[:4] for b in boxes]))
+                (self.frames if '/caltech-faces/' in key else self.portraits).append((key, self.faces(key, boxes)))
 
     def refresh(self):
         pass  # no synthetic people here
@@ -71,12 +79,12 @@ class Tally:
 
     def __init__(self):
         self.faces = self.hits = self.pictures = self.false = 0
-        self.errors, self.overlaps = [], []
+        self.errors, self.overlaps, self.apart = [], [], []
 
-    def add(self, found, rows):
-        """rows: x, y, w, h; a width below 0 is a face that needn't be found."""
+    def add(self, found, rows, points=()):
+        """rows: x, y, w, h; a width below 0 is a face that needn't be found. points: ten numbers for each, NaN where not known."""
         self.pictures += 1
-        for r in rows:
+        for i, r in enumerate(rows):
             if r[2] < 0:
                 continue
             self.faces += 1
@@ -85,19 +93,75 @@ class Tally:
                 self.hits += 1
                 self.overlaps.append(overlap(best, r))
                 self.errors.append(np.abs(edges(best) - edges(r)).mean() / r[2])
+                if i < len(points) and len(best) > 5 and not np.isnan(points[i]).any():
+                    self.apart.append(apart(best[5:15], points[i]))
         self.false += sum(all(overlap(f, [r[0], r[1], abs(r[2]), r[3]]) < .2 for r in rows) for f in found)
 
     def row(self, name):
         recall = f'{self.hits} of {self.faces} ({self.hits / self.faces:.1%})' if self.faces else '–'
         placed = f'{np.median(self.errors):.1%} | {np.median(self.overlaps):.2f}' if self.errors else '– | –'
-        return f'| {name} | {self.pictures} | {recall} | {self.false} ({self.false / max(1, self.pictures):.3f}) | {placed} |'
+        points = f'{np.mean(self.apart):.1%}' if self.apart else '–'
+        return f'| {name} | {self.pictures} | {recall} | {self.false} ({self.false / max(1, self.pictures):.3f}) | {placed} | {points} |'
+
+
+def title(what):
+    return (f'\n| {what} | pictures | faces found (IoU > 0.5) | false faces (each picture) | median edge error, of the width | '
+            'median IoU | points off, of the distance between the eyes |\n|---|---|---|---|---|---|---|')
+
+
+def frames_of(maker, img, face, height):
+    """A marked face at a height in a frame of 640×480 of a held-out scene, seen by a camera: the frame, its box and its points."""
+    rng = maker.rng
+    x, y, bw, bh = face.box
+    s = height / bh
+    w, h, fw = 640, 480, bw * s
+    to = rng.uniform(min(w / 2, fw * .6), max(w / 2, w - fw * .6)), rng.uniform(min(h / 2, height * .6), max(h / 2, h - height * .6))
+    put, turned = maker.warp(img, [face], face.centre, s, 0., to, w, h, cv2.BORDER_REPLICATE)
+    there, _ = maker.warp(np.full(img.shape[:2], 255, np.uint8), [], face.centre, s, 0., to, w, h, cv2.BORDER_CONSTANT)
+    mask = np.zeros((h, w), np.float32)
+    cv2.ellipse(mask, (to, (fw * 1.7, height * 1.6), 0), 1., -1)
+    mask = rc.blur(mask * (there > 127), max(.5, fw * .02))[..., None]
+    out = put * mask + maker.scene(w, h) * (1 - mask)
+    out = rc.capture(np.float32(out) / 255, rng, .6)
+    return (np.clip(out, 0, 1) * 255 + .5).astype(np.uint8), turned[0]
+
+
+def marked(find, args, maker):
+    """The tables of what was marked by hand."""
+    whole, sizes = {}, {}
+    for key, mark in by_hand().items():
+        if not facedata.held_out(key):
+            continue
+        img, face = cv2.imread(os.path.join(args.data, key)), facedata.Face(mark['box'], mark['points'])
+        group = key.split('/')[1]
+        if group in WHOLE:
+            whole.setdefault(group, Tally()).add(find(img), [face.box], [face.points.flatten()])
+        for height in HEIGHTS:
+            frame, there = frames_of(maker, img, face, height)
+            sizes.setdefault(height, Tally()).add(find(frame), [there.box], [there.points.flatten()])
+    print(title('marked by hand, as they are'))
+    for k, t in whole.items():
+        print(t.row(k))
+    print(title('marked by hand, put into frames of 640×480'))
+    for k, t in sizes.items():
+        print(t.row(f'{k} pixels high'))
+
+
+def heads_of(find, maker, rows, frames):
+    """A tally of frames with synthetic heads of these rows."""
+    t, maker.heads = Tally(), rows
+    for _ in range(frames):
+        x, boxes, points = maker.filmed(*maker.drawn(*maker.frame()))
+        there = boxes[:, 2] != 0
+        t.add(find.read(find.net.real(x)), boxes[there], points[there])
+    return t
 
 
 def face(args):
     find = Detector(args.folder)
-    print(f'face_at {find.about["face_at"]}\n')
-    print('| held-out pictures | pictures | faces found (IoU > 0.5) | false faces (each picture) | '
-          'median edge error, of the width | median IoU |\n|---|---|---|---|---|---|')
+    print(f'face_at {find.about["face_at"]}')
+    marked(find, args, Held(args.data, args.cache, 78))
+    print(title('held-out pictures'))
     tallies = {}
     for key, img, boxes in held(args.data, args.cache):
         rows = [b[:4] if b[4] > .8 else [b[0], b[1], -b[2], b[3]] for b in boxes]
@@ -106,14 +170,20 @@ def face(args):
         print(t.row(name))
     maker, sizes = Held(args.data, args.cache, 77), {}
     for _ in range(args.frames):
-        x, boxes = maker.make()
-        boxes = [b for b in boxes if b[2]]
+        x, boxes, points = maker.make()
+        points, boxes = points[boxes[:, 2] != 0], [b for b in boxes if b[2]]
         found = find.read(find.net.real(x))
         shown = [r for r in boxes if r[2] > 0]
         k = next((f'{a} to {b} % of the height' for a, b in SIZES if shown and a <= shown[0][3] / facedata.H * 100 < b), 'no face to be found')
-        sizes.setdefault(k, Tally()).add(found, boxes)
+        sizes.setdefault(k, Tally()).add(found, boxes, points)
     for k in sorted(sizes, key=lambda k: (not k[0].isdigit(), int(k.split()[0]) if k[0].isdigit() else 0)):
         print(sizes[k].row('simulated frames, ' + k))
+    maker = Held(args.data, args.cache, 79)
+    rows = maker.rows(os.path.join(args.cache, 'heads', 'held'))
+    print(title('synthetic heads of other people, filmed as in training'))
+    for name, a, b in TURNS:
+        print(heads_of(find, maker, [r for r in rows if a <= abs(np.degrees(r['yaw'])) < b], args.frames // 5).row(name))
+    print(heads_of(find, maker, [r for r in rows if r['mask']], args.frames // 5).row('masked'))
     print('\n| dev set | pictures | with a face found |\n|---|---|---|')
     for s in SETS:
         n = [len(find(img)) for _, img in pictures(os.path.join(args.data, 'dev', s))]

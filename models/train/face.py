@@ -1,10 +1,11 @@
 """Trains the face detector on facedata.py's frames.
 
-    face.py CACHE [MINUTES]
+    face.py CACHE [MINUTES] [--start FILE]
 
 Resumable: the state lies in CACHE/face.pt. How an answer is read (the Go side does the same): the cell (i, j) of the map with
 stride s lies at x = (j + ½)·s, y = (i + ½)·s; its box reaches from x − l·s to x + r·s and from y − t·s to y + b·s, where
-l, t, r, b are its four distances, nothing below 0; P(face) is the logistic function of its logit.
+l, t, r, b are its four distances, nothing below 0; P(face) is the logistic function of its logit. Point k lies at x + u·s and
+y + v·s, where u and v are the 2k-th and the next of its ten numbers.
 """
 import argparse
 import os
@@ -23,14 +24,15 @@ LR = 2e-3
 EDGES = (0, 26, 64, 1e9)  # larger side of a face in input pixels: which stride answers for it
 
 
-def targets(boxes):
-    """For each stride: 1, 0 or −1 (don't care) for each cell, and the box that it answers for."""
+def targets(boxes, points):
+    """For each stride: 1, 0 or −1 (don't care) for each cell, and the box and the points that it answers for."""
     n = len(boxes)
     out = []
     for level, s in enumerate(FaceNet.STRIDES):
         h, w = H // s, W // s
         cy, cx = torch.meshgrid((torch.arange(h) + .5) * s, (torch.arange(w) + .5) * s, indexing='ij')
-        label, box = torch.zeros(n, h, w), torch.zeros(n, 4, h, w)
+        label, box, at = torch.zeros(n, h, w), torch.zeros(n, 4, h, w), torch.zeros(n, 10, h, w)
+        middle = torch.stack([cx, cy] * 5)[None]
         for f in range(FACES - 1, -1, -1):
             x, y, bw, bh = (boxes[:, f, k, None, None] for k in range(4))
             aw = bw.abs()
@@ -48,14 +50,15 @@ def targets(boxes):
             label = torch.where(positive & surely, torch.ones_like(label), label)
             ltrb = torch.stack([cx - x, cy - y, x + aw - cx, y + bh - cy], 1) / s
             box = torch.where((positive & (label != 0))[:, None], ltrb, box)
+            at = torch.where((positive & (label != 0))[:, None], (points[:, f, :, None, None] - middle) / s, at)
             label = torch.where(positive & ~surely & (label == -1), torch.full_like(label, 2.), label)  # box learns, score needn't
-        out.append((label, box))
+        out.append((label, box, at))
     return out
 
 
 def loss_of(answers, wanted):
     score, place, count = 0., 0., 0.
-    for (logit, box), (label, ltrb) in zip(answers, wanted):
+    for (logit, box, points), (label, ltrb, where) in zip(answers, wanted):
         logit = logit[:, 0]
         care = (label == 0) | (label == 1)
         y = (label == 1).float()
@@ -74,18 +77,23 @@ def loss_of(answers, wanted):
             size = (b[:, 0] + b[:, 2] + b[:, 1] + b[:, 3])[:, None] / 2
             weight = torch.where(label[at] == 1, 1., .5)
             place = place + ((1 - w * h / union) * weight).sum() + (4 * (raw - b).abs() / size * weight[:, None]).mean(1).sum()
+            p, q = points.permute(0, 2, 3, 1)[at], where.permute(0, 2, 3, 1)[at]
+            off = F.smooth_l1_loss(p / size, q.nan_to_num() / size, reduction='none', beta=.02)
+            place = place + (6 * off * ~q.isnan() * weight[:, None]).mean(1).sum()
     return (4 * score + place) / count.clamp(min=1.)
 
 
 def decode(answers, least=.5):
-    """Boxes of one picture: [x, y, w, h, P], before suppression."""
+    """Boxes of one picture: [x, y, w, h, P] and, where the net has points, their x and y, before suppression."""
     found = []
-    for s, (logit, box) in zip(FaceNet.STRIDES, answers):
+    for s, (logit, box, *points) in zip(FaceNet.STRIDES, answers):
         p = 1 / (1 + np.exp(-logit))
         for i, j in zip(*np.nonzero(p >= least)):
             l, t, r, b = np.maximum(box[i, j], 0) * s
             x, y = (j + .5) * s, (i + .5) * s
             found.append([x - l, y - t, l + r, t + b, float(p[i, j])])
+            for v in points:
+                found[-1] += [(y if k % 2 else x) + u * s for k, u in enumerate(v[i, j])]
     return sorted(found, key=lambda f: -f[4])
 
 
@@ -98,29 +106,42 @@ def overlap(a, b):
 
 
 def suppress(found, limit=.4):
-    """The surest of overlapping boxes, its place the mean of those that agree with it, weighted by their P."""
+    """The surest of overlapping boxes, its place and points the mean of those that agree with it, weighted by their P."""
     kept = []
     while found:
         best = found[0]
         near = np.array([f for f in found if overlap(f, best) > .6])
-        mean = (near[:, :4] * near[:, 4:]).sum(0) / near[:, 4].sum()
-        kept.append([*mean, best[4]])
+        mean = (near * near[:, 4:5]).sum(0) / near[:, 4].sum()
+        kept.append([*mean[:4], best[4], *mean[5:]])
         found = [f for f in found if overlap(f, best) <= limit]
     return kept
+
+
+def of_picture(outputs, k):
+    """The answers about the k-th picture of a batch, as decode wants them."""
+    return [(s[k, 0].numpy(), *(v[k].permute(1, 2, 0).numpy() for v in more)) for s, *more in outputs]
+
+
+def apart(found, points):
+    """Mean distance of five points from where they should be, in distances between the eyes (in their projection, but no shorter than
+    half of that between eyes and mouth, so that profiles count too)."""
+    a, b = np.reshape(found, (5, 2)), np.reshape(points, (5, 2))
+    size = max(np.linalg.norm(b[0] - b[1]), .5 * np.linalg.norm(b[:2].mean(0) - b[3:].mean(0)))
+    return float(np.linalg.norm(a - b, axis=1).mean() / size)
 
 
 def held_out(net, pool, n=600):
     net.eval()
     hits = faces = wrong = 0
-    errors = []
+    errors, gone = [], []
     with torch.no_grad():
         for i in range(0, n, 50):
             x = torch.from_numpy(np.array(pool.x[i:i + 50])).permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
             out = net(x)
             for k in range(50):
-                found = suppress(decode([(s[k, 0].numpy(), b[k].permute(1, 2, 0).numpy()) for s, b in out]))
+                found = suppress(decode(of_picture(out, k)))
                 rows = [r for r in pool.boxes[i + k] if r[2] != 0]
-                for r in rows:
+                for r, q in zip(rows, pool.points[i + k]):
                     if r[2] > 0:
                         faces += 1
                         best = max(found, key=lambda f: overlap(f, r), default=None)
@@ -128,9 +149,11 @@ def held_out(net, pool, n=600):
                             hits += 1
                             gaps = best[0] - r[0], best[1] - r[1], best[0] + best[2] - r[0] - r[2], best[1] + best[3] - r[1] - r[3]
                             errors.append(np.abs(gaps).mean() / r[2])
+                            if not np.isnan(q).any():
+                                gone.append(apart(best[5:], q))
                 wrong += sum(all(overlap(f, [r[0], r[1], abs(r[2]), r[3]]) < .2 for r in rows) for f in found)
     net.train()
-    return hits / max(1, faces), wrong / n, float(np.median(errors)) if errors else 1.
+    return hits / max(1, faces), wrong / n, *(float(np.median(v)) if v else 1. for v in (errors, gone))
 
 
 def main():
@@ -138,6 +161,8 @@ def main():
     parser.add_argument('cache', help='folder of the frames, the checkpoint and the learning curve')
     parser.add_argument('minutes', type=float, nargs='?', default=120.,
                         help='budget of training time; the learning rate falls over it')
+    parser.add_argument('--start', metavar='FILE', help='checkpoint whose weights to begin with, where they fit')
+    parser.add_argument('--rate', type=float, default=LR, help='the learning rate at its highest')
     parser.add_argument('--seed', type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '1')))
@@ -150,16 +175,19 @@ def main():
             pass
         time.sleep(2)
     net = FaceNet().to(memory_format=torch.channels_last)
+    if args.start:
+        lacking, left = net.load_state_dict(torch.load(args.start)['average'], strict=False)
+        print('begun with', args.start, 'without', *lacking, *left)
     opt = torch.optim.AdamW(net.parameters(), LR, weight_decay=1e-3)
     schedule = Schedule(os.path.join(args.cache, 'face.pt'), args.minutes, net, opt, warmup=8000)
     rng = np.random.default_rng(schedule.seen + args.seed)
     shown, run = schedule.seen, 0.
     while schedule.going():
-        schedule.rate(LR)
+        schedule.rate(args.rate)
         index = rng.integers(HELD, len(pool), BATCH)
         x = torch.from_numpy(pool.x[index]).permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
-            wanted = targets(torch.from_numpy(pool.boxes[index]))
+            wanted = targets(torch.from_numpy(pool.boxes[index]), torch.from_numpy(pool.points[index]))
         loss = loss_of(net(x), wanted)
         opt.zero_grad(set_to_none=True)
         loss.backward()
@@ -169,9 +197,9 @@ def main():
         run += (float(loss) - run) * .01 if run else float(loss)
         if schedule.seen - shown >= 16000:
             shown = schedule.seen
-            recall, false, error = held_out(net, pool)
+            recall, false, error, gone = held_out(net, pool)
             line = (f'{schedule.seen} frames, pool {int(pool.count[0])}, loss {run:.3f}, recall {recall:.4f}, '
-                    f'false {false:.4f} a frame, box error {error:.4f}, {schedule.left()}')
+                    f'false {false:.4f} a frame, box error {error:.4f}, point error {gone:.4f}, {schedule.left()}')
             print(line, flush=True)
             with open(os.path.join(args.cache, 'face.curve'), 'a') as c:
                 c.write(line + '\n')

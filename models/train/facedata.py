@@ -1,10 +1,11 @@
-"""Frames for the face detector: a pool of 160×224 pictures with boxes, made for ever.
+"""Frames for the face detector: a pool of 160×224 pictures with boxes and points, made for ever.
 
     facedata.py DATA CACHE
 
 Boxes are RetinaFace's (faces.py), so that the liveness crop, which was made for them, stays what it was. Faces come from whole
-frames that are zoomed and turned, from portraits pasted into scenes, and from synthetic people (people.py) where they have
-been made. The picture lies in the top left corner, aspect kept, as the Go side puts it there; what is left over is black.
+frames that are zoomed and turned, from portraits pasted into scenes, and from synthetic people (people.py) and heads (heads.py)
+where they have been made. The picture lies in the top left corner, aspect kept, as the Go side puts it there; what is left over is
+black. Boxes and points of faces that the edge cuts off reach beyond it. Points are points.py's, and exact for drawn people.
 """
 import argparse
 import json
@@ -19,6 +20,7 @@ import recapture as rc
 H, W = 160, 224
 SIZE = 40_000
 FACES = 6  # at most, of one picture
+MIRROR = [1, 0, 2, 4, 3]  # of the points
 HELD = 2000
 
 
@@ -32,6 +34,7 @@ class Pool:
             return np.memmap(path, dtype, mode, shape=shape)
         self.x = file('x', np.uint8, (SIZE, H, W, 3))  # RGB
         self.boxes = file('boxes', np.float32, (SIZE, FACES, 4))  # x, y, w, h; w = 0: none; w < 0: don't care
+        self.points = file('points', np.float32, (SIZE, FACES, 10))  # x, y five times; NaN: not known
         self.count = file('count', np.int64, (1,))
 
     def __len__(self):
@@ -40,6 +43,8 @@ class Pool:
 
 def held_out(key):
     """Pictures that are measured with and never trained on: people and places, not single files."""
+    if key.startswith('dev/'):
+        return True
     folder, name = key.split('/')[1:3]
     if folder == 'london':
         return int(name[:3]) % 10 == 0
@@ -52,30 +57,54 @@ def held_out(key):
     return False
 
 
+class Face:
+    """A box, and five points where they are known."""
+
+    def __init__(self, box, points=None):
+        self.box = list(box)
+        self.points = np.full((5, 2), np.nan) if points is None else np.array(points, float)
+
+    @property
+    def centre(self):
+        x, y, w, h = self.box
+        return x + w / 2, y + h / 2
+
+    def mirrored(self, width):
+        x, y, w, h = self.box
+        return Face([width - x - w, y, w, h], self.points[MIRROR] * [-1, 1] + [width - 1, 0])
+
+
 class Maker:
     def __init__(self, data, cache, seed):
         self.rng = np.random.default_rng(seed)
         self.data, self.pictures = data, {}
         self.frames, self.portraits, self.scenes = [], [], []
+        path = os.path.join(cache, 'points.json')
+        self.points = json.load(open(path)) if os.path.exists(path) else {}
         for key, boxes in json.load(open(os.path.join(cache, 'faces.json'))).items():
             if held_out(key):
                 continue
             folder = key.split('/')[1]
-            sure = [b[:4] for b in boxes if b[4] > .8]
+            sure = self.faces(key, boxes)
             unsure = [b[:4] for b in boxes if b[4] <= .8]
             if 'background' in folder:
                 if not boxes:
                     self.scenes.append(key)
             elif sure and not unsure:
                 (self.frames if folder == 'caltech-faces' else self.portraits).append((key, sure))
-        self.synthetic = os.path.join(cache, 'synthetic', 'train')
-        self.people, self.read = [], 0.
+        self.synthetic, self.cutouts = os.path.join(cache, 'synthetic', 'train'), os.path.join(cache, 'heads', 'train')
+        self.people, self.heads, self.read = [], [], 0.
+
+    def faces(self, key, boxes):
+        points = self.points.get(key) or [None] * len(boxes)
+        return [Face(b[:4], p) for b, p in zip(boxes, points) if b[4] > .8]
 
     def picture(self, key):
         if key not in self.pictures:
             if len(self.pictures) > 4000:
                 self.pictures.clear()
-            self.pictures[key] = cv2.imread(key if key[0] == '/' else os.path.join(self.data, key))
+            self.pictures[key] = cv2.imread(key if key[0] == '/' else os.path.join(self.data, key), cv2.IMREAD_UNCHANGED if key[-4:] == '.png'
+                                            and key[0] == '/' else cv2.IMREAD_COLOR)
         return self.pictures[key]
 
     def frame(self):
@@ -89,7 +118,7 @@ class Maker:
             return 120, 160
         return int(self.rng.integers(60, W + 1)), int(self.rng.integers(60, H + 1))
 
-    def warp(self, img, boxes, centre, scale, angle, to, w, h, border):
+    def warp(self, img, faces, centre, scale, angle, to, w, h, border):
         """Turned and scaled about centre, which lands on to."""
         m = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), angle, scale)
         m[:, 2] += np.array(to) - np.array(centre)
@@ -103,12 +132,13 @@ class Maker:
             out = cv2.warpAffine(img, m, (w, h), flags=cv2.INTER_LINEAR, borderMode=border)
         c, s = abs(np.cos(np.radians(angle))), abs(np.sin(np.radians(angle)))
         turned = []
-        for x, y, bw, bh in boxes:
-            cx, cy = m @ [x + bw / 2, y + bh / 2, 1]
-            bw, bh = bw * scale, bh * scale
+        for f in faces:
+            cx, cy = m @ [*f.centre, 1]
+            bw, bh = f.box[2] * scale, f.box[3] * scale
             # a face is an ellipse: its bounding box when turned
             tw, th = np.hypot(bw * c, bh * s), np.hypot(bw * s, bh * c)
-            turned.append([cx - tw / 2, cy - th / 2, tw, th])
+            points = np.concatenate([f.points, np.ones((5, 1))], 1) @ m.T
+            turned.append(Face([cx - tw / 2, cy - th / 2, tw, th], points))
         return out, turned
 
     def scene(self, w, h):
@@ -132,16 +162,19 @@ class Maker:
         """A face's height: from 7 to 110 % of the frame's."""
         return rc.log_uniform(self.rng, .07, 1.1) * h
 
+    def place(self, w, h, fw, fh):
+        """Where a face's middle goes: inside, or so that the edge cuts some of it off."""
+        rng = self.rng
+        if rng.random() < .12:
+            return rng.uniform(0, w), rng.uniform(0, h)
+        return (rng.uniform(min(w / 2, fw * .5), max(w / 2, w - fw * .5)), rng.uniform(min(h / 2, fh * .45), max(h / 2, h - fh * .45)))
+
     def whole(self, w, h):
         """A whole picture zoomed so that its face has the size that was drawn."""
-        rng = self.rng
-        key, boxes = self.choose()
-        img = self.picture(key)
-        x, y, bw, bh = boxes[0]
-        s = self.size(h) / bh
-        fh = bh * s
-        to = (rng.uniform(min(w / 2, fh * .35), max(w / 2, w - fh * .35)), rng.uniform(min(h / 2, fh * .4), max(h / 2, h - fh * .4)))
-        out, turned = self.warp(img, boxes, (x + bw / 2, y + bh / 2), s, self.angle(), to, w, h, cv2.BORDER_CONSTANT)
+        key, faces = self.choose()
+        s = self.size(h) / faces[0].box[3]
+        to = self.place(w, h, faces[0].box[2] * s, faces[0].box[3] * s)
+        out, turned = self.warp(self.picture(key), faces, faces[0].centre, s, self.angle(), to, w, h, cv2.BORDER_CONSTANT)
         out = np.where((out.max(2) == 0)[..., None], self.scene(w, h), out)
         return out, turned
 
@@ -149,24 +182,31 @@ class Maker:
         pick = self.frames if self.rng.random() < .5 else self.portraits
         return pick[self.rng.integers(len(pick))]
 
+    def spots(self, w, h, one):
+        """Sizes and places of one face or, now and then, several that don't touch: for each, the factor and the middle. one() draws a face."""
+        rng, taken = self.rng, []
+        for _ in range(1 if rng.random() < .7 else int(rng.integers(2, 5))):
+            what, face = one()
+            fh = self.size(h)
+            s = fh / face.box[3]
+            fw = face.box[2] * s
+            to = self.place(w, h, fw, fh)
+            if any(abs(to[0] - x) < (fw + v) * .8 and abs(to[1] - y) < (fh + u) * .9 for x, y, v, u in taken):
+                continue
+            taken.append((*to, fw, fh))
+            yield what, face, s, to
+
     def pasted(self, w, h):
         """Portraits cut out softly and put into a scene."""
         rng = self.rng
-        out, boxes = self.scene(w, h), []
-        for _ in range(1 if rng.random() < .7 else int(rng.integers(2, 5))):
+        out, faces = self.scene(w, h), []
+
+        def one():
             key, found = self.choose()
-            img = self.picture(key)
-            x, y, bw, bh = found[0]
-            s = self.size(h) * (1 if not boxes else .6) / bh
-            fw, fh = bw * s, bh * s
-            if fh > h * 1.05:
-                continue
-            to = (rng.uniform(fw * .4, max(fw * .41, w - fw * .4)), rng.uniform(fh * .45, max(fh * .46, h - fh * .45)))
-            box = [to[0] - fw / 2, to[1] - fh / 2, fw, fh]
-            if any(abs(to[0] - b[0] - b[2] / 2) < (fw + b[2]) * .8 and abs(to[1] - b[1] - b[3] / 2) < (fh + b[3]) * .9 for b in boxes):
-                continue
-            angle = self.angle()
-            face, turned = self.warp(img, [found[0]], (x + bw / 2, y + bh / 2), s, angle, to, w, h, cv2.BORDER_REPLICATE)
+            return key, found[0]
+        for key, face, s, to in self.spots(w, h, one):
+            angle, (fw, fh) = self.angle(), np.array(face.box[2:]) * s
+            img, turned = self.warp(self.picture(key), [face], face.centre, s, angle, to, w, h, cv2.BORDER_REPLICATE)
             mask = np.zeros((h, w), np.float32)
             if rng.random() < .6:
                 cv2.ellipse(mask, (to, (fw * rng.uniform(1.15, 1.7), fh * rng.uniform(1.2, 1.7)), -angle), 1., -1)
@@ -174,43 +214,68 @@ class Maker:
                 r = cv2.boxPoints((to, (fw * rng.uniform(1.3, 2.4), fh * rng.uniform(1.3, 2.2)), -angle))
                 cv2.fillConvexPoly(mask, r.astype(np.int32), 1.)
             mask = rc.blur(mask, max(.3, fw * rng.uniform(0, .08)))[..., None]
-            out = (face * mask + out * (1 - mask)).astype(np.uint8)
-            boxes.append(turned[0])
-        return out, boxes
+            out = (img * mask + out * (1 - mask)).astype(np.uint8)
+            faces.append(turned[0])
+        return out, faces
+
+    def drawn(self, w, h):
+        """Synthetic heads in a scene."""
+        rng = self.rng
+        out, faces = self.scene(w, h), []
+
+        def one():
+            p = self.heads[rng.integers(len(self.heads))]
+            return p['file'], Face(p['face'], p['points'])
+        for file, face, s, to in self.spots(w, h, one):
+            img = self.picture(os.path.abspath(os.path.join(self.cutouts, file)))
+            a = img[..., 3:]
+            img = np.dstack([(img[..., :3] * (a / 255.)).astype(np.uint8), a])  # so that edges don't mix with what isn't there
+            img, turned = self.warp(img, [face], face.centre, s, self.angle(), to, w, h, cv2.BORDER_CONSTANT)
+            out = np.clip(img[..., :3] + out * (1 - img[..., 3:] / 255.), 0, 255).astype(np.uint8)
+            faces.append(turned[0])
+        return out, faces
 
     def person(self, w, h):
         rng = self.rng
         p = self.people[rng.integers(len(self.people))]
         img = self.picture(os.path.join(self.synthetic, p['file']))
-        boxes = ([p['face']] if p.get('face') else []) + p.get('others', [])
+        faces = [Face(p['face'], p.get('points'))] if p.get('face') else []
         ih, iw = img.shape[:2]
         k = min(w / iw, h / ih) * (1 if rng.random() < .5 else rc.log_uniform(rng, .8, 2.))
-        c = (p['face'][0] + p['face'][2] / 2, p['face'][1] + p['face'][3] / 2) if p.get('face') else (iw / 2, ih / 2)
+        c = faces[0].centre if faces else (iw / 2, ih / 2)
         to = (c[0] * k, c[1] * k) if k <= min(w / iw, h / ih) * 1.001 else (w * rng.uniform(.35, .65), h * rng.uniform(.35, .65))
-        return self.warp(img, boxes, c, k, float(rng.normal(0, 6)), to, w, h, cv2.BORDER_REFLECT_101)
+        return self.warp(img, faces, c, k, float(rng.normal(0, 6)), to, w, h, cv2.BORDER_REFLECT_101)
 
     def make(self):
         rng = self.rng
         w, h = self.frame()
         u = rng.random()
-        if self.people and u < .15:
-            out, boxes = self.person(w, h)
-        elif u < .5:
-            out, boxes = self.whole(w, h)
-        elif u < .85:
-            out, boxes = self.pasted(w, h)
+        if self.people and u < .08:
+            out, faces = self.person(w, h)
+        elif self.heads and u < .26:
+            out, faces = self.drawn(w, h)
+        elif u < .53:
+            out, faces = self.whole(w, h)
+        elif u < .82:
+            out, faces = self.pasted(w, h)
         else:
-            out, boxes = self.scene(w, h), []
+            out, faces = self.scene(w, h), []
+        return self.filmed(out, faces)
+
+    def filmed(self, out, faces):
+        """A picture with its faces through a camera: the net's picture, boxes and points."""
+        rng = self.rng
+        h, w = out.shape[:2]
         if rng.random() < .5:
             out = np.ascontiguousarray(out[:, ::-1])
-            boxes = [[w - b[0] - b[2], b[1], b[2], b[3]] for b in boxes]
+            faces = [f.mirrored(w) for f in faces]
         f = out.astype(np.float32) / 255
         if rng.random() < .6:
             f = rc.light(f, rng)
         if rng.random() < .15:
             f = np.repeat(f @ np.array([.114, .587, .299], np.float32)[:, None], 3, 2)
-        if boxes and rng.random() < .15:  # a hand, a bar, a mask, dark glasses
-            x, y, bw, bh = boxes[0]
+        if faces and rng.random() < .15:  # a hand, a bar, a mask, dark glasses
+            x, y, bw, bh = faces[0].box
             a = np.array([x + bw * rng.uniform(0, .7), y + bh * rng.uniform(0, .8)])
             b = a + np.array([bw * rng.uniform(.2, .6), bh * rng.uniform(.1, .35)])
             a, b = np.clip(a, 0, None).astype(int), b.astype(int)
@@ -219,29 +284,34 @@ class Maker:
             f = rc.capture(f, rng, .6)
         canvas = np.zeros((H, W, 3), np.uint8)
         canvas[:h, :w] = np.clip(f, 0, 1) * 255 + .5
-        rows = np.zeros((FACES, 4), np.float32)
+        rows, points = np.zeros((FACES, 4), np.float32), np.full((FACES, 10), np.nan, np.float32)
         n = 0
-        for x, y, bw, bh in boxes:
-            x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + bw, w), min(y + bh, h)
-            if x1 - x0 < 2 or y1 - y0 < 2 or n == FACES:
+        for face in faces:
+            x, y, bw, bh = face.box
+            iw, ih = min(x + bw, w) - max(x, 0), min(y + bh, h) - max(y, 0)
+            if iw < 2 or ih < 2 or n == FACES:
                 continue
-            seen = (x1 - x0) * (y1 - y0) / (bw * bh)
-            sign = -1 if seen < .55 or bh < 9 else 1  # hardly to be seen: neither a face nor none
-            rows[n] = x0, y0, sign * (x1 - x0), y1 - y0
+            sign = -1 if iw * ih < .55 * bw * bh or bh < 9 else 1  # hardly to be seen: neither a face nor none
+            rows[n] = x, y, sign * bw, bh
+            points[n] = face.points.flatten()
             n += 1
-        return canvas[..., ::-1], rows
+        return canvas[..., ::-1], rows, points
 
     def refresh(self):
-        path = os.path.join(self.synthetic, 'labels.jsonl')
-        if time.time() - self.read < 60 or not os.path.exists(path):
+        if time.time() - self.read < 60:
             return
-        self.read, rows = time.time(), []
-        for line in open(path):
+        self.read = time.time()
+        self.people, self.heads = ([r for r in self.rows(folder) if 'unsure' not in r] for folder in (self.synthetic, self.cutouts))
+
+    @staticmethod
+    def rows(folder):
+        rows, path = [], os.path.join(folder, 'labels.jsonl')
+        for line in open(path) if os.path.exists(path) else ():
             try:
                 rows.append(json.loads(line))
             except ValueError:
                 continue  # being written
-        self.people = rows if len(rows) >= 200 else []
+        return rows if len(rows) >= 200 else []
 
 
 def main():
@@ -261,12 +331,12 @@ def main():
         for i in range(100):
             # the held-out beginning stays what it was
             at = n + i if n + i < SIZE else HELD + (n + i - HELD) % (SIZE - HELD)
-            pool.x[at], pool.boxes[at] = maker.make()
+            pool.x[at], pool.boxes[at], pool.points[at] = maker.make()
         pool.count[0] = n + 100
         if n % 5000 == 0:
             pace = (n + 100 - first) / (time.time() - start)
             left = f', {(args.count - n) / pace / 60:.0f} min left' if args.count else ''
-            print(f'{n} frames, {pace:.0f}/s, {len(maker.people)} frames of synthetic people{left}', flush=True)
+            print(f'{n} frames, {pace:.0f}/s, {len(maker.people)} frames of synthetic people, {len(maker.heads)} heads{left}', flush=True)
 
 
 if __name__ == '__main__':

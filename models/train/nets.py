@@ -95,7 +95,8 @@ def macs(net, h, w):
 
 
 class FaceNet(nn.Module):
-    """160×224×3 to, for each stride of 8, 16 and 32: a face logit and four distances (left, top, right, bottom) in strides."""
+    """160×224×3 to, for each stride of 8, 16 and 32: a face logit, four distances (left, top, right, bottom) and five points (x, y) in
+    strides."""
 
     STRIDES = (8, 16, 32)
 
@@ -109,6 +110,8 @@ class FaceNet(nn.Module):
         self.down16 = Conv(64, 36, 1, act=False)
         self.scores = nn.ModuleList(nn.Conv2d(c, 1, 1) for c in (36, 64, 96))
         self.boxes = nn.ModuleList(nn.Conv2d(c, 4, 1) for c in (36, 64, 96))
+        self.looks = nn.ModuleList((nn.Identity(), Conv(64, 32, 1), Conv(96, 64, 1)))  # at small faces there isn't much to look at
+        self.points = nn.ModuleList(nn.Conv2d(c, 10, 1) for c in (36, 32, 64))
         for s in self.scores:
             nn.init.constant_(s.bias, -4.)  # faces are rare
         for b in self.boxes:
@@ -121,4 +124,4 @@ class FaceNet(nn.Module):
         c = self.s32(b)
         b = F.relu6(b + F.interpolate(self.down32(c), scale_factor=2, mode='bilinear', align_corners=False))
         a = F.relu6(a + F.interpolate(self.down16(b), scale_factor=2, mode='bilinear', align_corners=False))
-        return [(s(f), d(f)) for f, s, d in zip((a, b, c), self.scores, self.boxes)]
+        return [(s(f), d(f), p(l(f))) for f, s, d, l, p in zip((a, b, c), self.scores, self.boxes, self.looks, self.points)]

@@ -67,6 +67,7 @@ class Person:
         self.cloth = np.clip(r.uniform(.01, .6, 3), .01, 1).astype(np.float32) ** 1.4
         self.freckles = r.uniform(.1, .5) if r.random() < .2 else 0.
         self.age = r.random()
+        self.mask = self.shades = None  # colours of what heads.py lets some wear
         k = np.random.default_rng([seed, 78])
         self.fine = k.normal(0, 1, (512, 512)).astype(np.float32)
         self.coarse = cv2.resize(k.normal(0, 1, (24, 24)).astype(np.float32), (512, 512), interpolation=cv2.INTER_CUBIC)
@@ -120,6 +121,22 @@ class Person:
         return np.stack([d, hair, eye, cloth, frame])
 
 
+    def points(self, pose, far=9.):
+        """Middle of the right eye, of the left one, tip of the nose, right and left corner of the mouth: pixels of the picture. Right
+        is the person's right, on the left of a picture that isn't mirrored."""
+        ex, ny, mx, my = self.eye[0], self.nose[1] + .02, self.mouth[0] * .92, self.mouth[1] - .045 * pose.mouth
+        x, y = np.float32([[-ex, ex, 0, -mx, mx], [self.eye[1], self.eye[1], ny, my, my]])
+        z = np.full(5, 1.4, np.float32)
+        for _ in range(60):  # from the front to the surface
+            p = np.stack([x, y, z])
+            d = self.distance(p, p, pose.mouth)
+            z -= np.clip(np.minimum(d[SKIN], d[EYE]), -.1, .1)
+        x, y, z = rotation(pose.yaw, pose.pitch, pose.roll) @ np.stack([x, y, z])
+        scale = pose.height / (TOP - BOTTOM)
+        k = far * scale / (far - z)
+        return np.stack([pose.x + k * x, pose.y + (TOP + BOTTOM) / 2 * scale - k * y], 1).astype(float)
+
+
 class Pose:
     """Where somebody is and what the face does."""
 
@@ -128,8 +145,8 @@ class Pose:
         self.yaw, self.pitch, self.roll, self.blink, self.gaze, self.mouth = yaw, pitch, roll, blink, gaze, mouth
 
 
-# The face box, hair line to chin, in the head's own lengths: what RetinaFace answers on these heads (measured, see README).
-TOP, BOTTOM, SIDE, DEEP = .60, -1.02, .60, .45
+# The face box, hair line to chin, in the head's own lengths: what RetinaFace answers on these heads (fitted, see README).
+TOP, BOTTOM, SIDE, DEEP = .60, -1.02, .70, .33
 
 
 def trace(person, pose, w, h, far=9.):
@@ -227,6 +244,14 @@ def draw(person, pose, light, w, h):
     if person.beard:
         area = np.clip((-.28 - y - .4 * (ax < .3) * (y > -.42)) * 4, 0, 1) * np.clip((z + .1) * 4, 0, 1) * (y > -1.15)
         skin = skin * (1 - area[:, None] * person.beard * (1 - lips[:, None]) * (.75 + .25 * tex(person.fine, 2.)[:, None]))
+    if person.mask is not None:  # over nose and chin, with pleats
+        worn = np.clip((-.12 - .25 * ax - y) * 30, 0, 1) * np.clip((y + 1.02 + .3 * ax) * 30, 0, 1) * np.clip((.62 - ax) * 30, 0, 1) * (z > 0)
+        cloth = person.mask * (1 + .05 * fine + .12 * np.cos(y * 28) * (ax < .5))[:, None]
+        skin = skin * (1 - worn[:, None]) + cloth * worn[:, None]
+    if person.shades is not None:
+        worn = ((ax - ex - .02) / .22) ** 4 + ((y - ey) / .15) ** 4 < 1
+        worn = ((worn | (np.abs(y - ey - .04) < .025)) & (z > .1))[:, None]
+        skin = np.where(worn, person.shades, skin)
     colour[:] = skin
     m = material == HAIR
     strands = in_parts(lambda u, v: texture(person.strands, u, v), (x[m] * 1.3) % 1, (y[m] * .25) % 1)
@@ -249,7 +274,7 @@ def draw(person, pose, light, w, h):
         lash = np.abs(q[1] - upper) < .07
         ball = np.where(lid[:, None], person.skin * .8, ball)
         ball = np.where((lash & ~(q[1] < lower))[:, None], person.skin * .18, ball)
-        colour[m] = ball
+        colour[m] = ball if person.shades is None else person.shades
     lambert = np.clip((light.key @ normal) * .8 + .2, 0, 1)  # light goes a little way through skin
     up = normal[1] * .5 + .5
     around = up[:, None] * light.sky + (1 - up)[:, None] * light.ground
@@ -296,11 +321,11 @@ def room(rng, w, h, scenes=None):
 def face_box(pose):
     """RetinaFace's box for a pose: wide heads get narrower and deeper when they turn."""
     scale = pose.height / (TOP - BOTTOM)
-    half = scale * (SIDE * abs(np.cos(pose.yaw)) + DEEP * abs(np.sin(pose.yaw)) * .5)
+    half = scale * (SIDE * abs(np.cos(pose.yaw)) + DEEP * abs(np.sin(pose.yaw)))
     c, s = abs(np.cos(pose.roll)), abs(np.sin(pose.roll))
     hw, hh = np.hypot(half * c, pose.height / 2 * s), np.hypot(half * s, pose.height / 2 * c)
-    x = pose.x + scale * np.sin(pose.yaw) * .22
-    y = pose.y + scale * np.sin(pose.pitch) * .25
+    x = pose.x + scale * np.sin(pose.yaw) * .18
+    y = pose.y + scale * np.sin(pose.pitch) * .61
     return [x - hw, y - hh, 2 * hw, 2 * hh]
 
 
@@ -372,20 +397,50 @@ def frames(seed, rng, scenes, each=5):
     """Frames of one person in one pose: living and attacked, in several rooms and cameras."""
     person, pose = Person(seed), random_pose(rng)
     body, cover = draw(person, pose, Light(rng), W, H)
-    box = face_box(pose)
+    box, points = face_box(pose), person.points(pose)
     for _ in range(each):
         level = rc.log_uniform(rng, .6, 1.5)
         live = body * level * np.exp(rc.tint(rng, .1)) * cover + room(rng, W, H, scenes) * (1 - cover)
         live = np.clip(live, 0, 4).astype(np.float32) ** (1 / 2.2)
         u = rng.random()
         if u < .45:
-            yield rc.capture(live, rng), 'live', box
+            yield rc.capture(live, rng), 'live', box, points
             continue
         kind = 'replay' if u < .74 else 'print'
         medium = Medium(rng, kind, box, (H, W))
         scene = np.clip(room(rng, W, H, scenes), 0, 4).astype(np.float32) ** (1 / 2.2)
         out, m = medium.show(rc.capture(live, rng, .5), scene, rng, (rng.normal(0, 15), rng.normal(0, 10), rng.normal(0, .05)))
-        yield rc.capture(out, rng), kind, moved_box(box, m)
+        yield rc.capture(out, rng), kind, moved_box(box, m), cv2.perspectiveTransform(np.float32(points)[None], m)[0]
+
+
+def relabel(rows, seed):
+    """Rows of labels.jsonl with the boxes and points of today's face_box, without drawing: the poses follow from the seed. How a
+    screen or print lay isn't known any more; there the box changes as before the screen, and points are left out."""
+    n, out = 0, []
+    while n < len(rows):
+        rng = np.random.default_rng([seed, n])
+        if rng.random() < .03:
+            out.append(rows[n])
+            n += 1
+            continue
+        person, pose = Person(seed * 1_000_000 + n // 25), random_pose(rng)
+        new, points = np.array(face_box(pose)), person.points(pose)
+        group = rows[n:n + 5]
+        live = [r['face'] for r in group if r['label'] == 'live']
+        for row in group:
+            row = dict(row, person=person.seed)
+            if row['label'] == 'live':
+                row.update(face=np.round(new, 1).tolist(), points=np.round(points, 1).tolist())
+            elif live:
+                old, (x, y, w, h) = np.array(live[0]), row['face']
+                at = (new[:2] - old[:2]) / old[2:]
+                row['face'] = np.round([x + at[0] * w, y + at[1] * h, *(np.array([w, h]) * new[2:] / old[2:])], 1).tolist()
+            else:
+                row['face'] = None
+                row['unsure'] = True
+            out.append(row)
+        n += 5
+    return out
 
 
 def main():
@@ -409,16 +464,19 @@ def main():
         rng = np.random.default_rng([seed, n])
         person = seed * 1_000_000 + n // 25
         if rng.random() < .03:
-            made = [(rc.capture(np.clip(room(rng, W, H, scenes), 0, 4).astype(np.float32) ** (1 / 2.2), rng), 'none', None)]
+            made = [(rc.capture(np.clip(room(rng, W, H, scenes), 0, 4).astype(np.float32) ** (1 / 2.2), rng), 'none', None, None)]
         else:
             made = frames(person, rng, scenes)
-        for img, label, box in made:
+        for img, label, box, points in made:
             name = f'{n:06d}.jpg'
             how = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 96))]
             cv2.imwrite(os.path.join(out, name), (np.clip(img, 0, 1) * 255 + .5).astype(np.uint8), how)
             with open(labels, 'a') as f:
                 face = [round(v, 1) for v in box] if box else None
-                f.write(json.dumps({'file': name, 'label': label, 'face': face, 'person': person}) + '\n')
+                row = {'file': name, 'label': label, 'face': face, 'person': person}
+                if box:
+                    row['points'] = np.round(points, 1).tolist()
+                f.write(json.dumps(row) + '\n')
             n += 1
         if time.monotonic() - shown > 30:
             shown = time.monotonic()

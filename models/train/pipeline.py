@@ -39,20 +39,17 @@ class Detector:
 
     def read(self, out):
         """Faces in the net's own picture from its outputs."""
-        maps = [(out[i][0, :, :, 0], out[i + 1][0]) for i in range(0, len(out), 2)]
+        n = 3 if out[2].shape[-1] == 10 else 2  # with points or without
+        maps = [(out[i][0, :, :, 0], *(v[0] for v in out[i + 1:i + n])) for i in range(0, len(out), n)]
         return suppress(decode(maps, self.about['face_at']), self.about['overlap'])
 
     def __call__(self, img):
-        """[x, y, w, h, P(face)] of a BGR picture, the surest first, in its pixels."""
+        """[x, y, w, h, P(face)] of a BGR picture, the surest first, in its pixels, and the x and y of five points if the net gives them.
+        Boxes may reach beyond the picture."""
         x, fx, fy = letterbox(img, self.w, self.h)
         found = self.read(self.net.real(x[..., ::-1]))
-        ih, iw = img.shape[:2]
-        boxes = []
-        for x, y, w, h, p in found:
-            x0, y0, x1, y1 = max(0, x * fx), max(0, y * fy), min(iw, (x + w) * fx), min(ih, (y + h) * fy)
-            if x1 - x0 >= 1 and y1 - y0 >= 1:
-                boxes.append([x0, y0, x1 - x0, y1 - y0, p])
-        return boxes
+        back = np.array([fx, fy, fx, fy, 1] + [fx, fy] * 5)
+        return [list(f * back[:len(f)]) for f in found]
 
 
 def odds(z):

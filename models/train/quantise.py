@@ -206,15 +206,18 @@ def graph_of_face(net):
     up = b.add('resize', [b.conv(net.down16, m16, 'around16')], 'up16')
     m8 = b.add('add', [m8, up], 'wide8', act=True)
     outputs = []
-    for s, m, score, box in zip(FaceNet.STRIDES, (m8, m16, m32), net.scores, net.boxes):
+    for s, m, score, box, look, points in zip(FaceNet.STRIDES, (m8, m16, m32), net.scores, net.boxes, net.looks, net.points):
         outputs.append(b.add('conv', [m], f'score{s}', (score.weight, score.bias)))
         outputs.append(b.add('conv', [m], f'box{s}', (box.weight, box.bias)))
+        m = b.conv(look, m, f'look{s}') if hasattr(look, 'conv') else m
+        outputs.append(b.add('conv', [m], f'points{s}', (points.weight, points.bias)))
     return Graph((3, facedata.H, facedata.W), b.ops, b.weights, outputs)
 
 
-def pairs(outputs):
-    """The detector's outputs as face.py's nets give them."""
-    return [(outputs[i], outputs[i + 1]) for i in range(0, len(outputs), 2)]
+def maps(outputs):
+    """The detector's outputs as face.py's nets give them: a tuple for each stride."""
+    n = len(outputs) // len(FaceNet.STRIDES)
+    return [tuple(outputs[i:i + n]) for i in range(0, len(outputs), n)]
 
 
 class Face:
@@ -235,30 +238,35 @@ class Face:
 
     def loss(self, graph, index, fake=True):
         with torch.no_grad():
-            wanted = face.targets(torch.from_numpy(self.pool.boxes[index]))
-        return face.loss_of(pairs(graph(self.pixels(index), fake)), wanted)
+            wanted = self.wanted(index)
+        return face.loss_of(maps(graph(self.pixels(index), fake)), wanted)
+
+    def wanted(self, index):
+        return face.targets(torch.from_numpy(self.pool.boxes[index]), torch.from_numpy(self.pool.points[index]))
 
     def tighten(self, graph):
         """Ranges of the outputs by what they mean."""
         rng = np.random.default_rng(5)
-        high = {s: [] for s in FaceNet.STRIDES}
+        high, wide = {s: [] for s in FaceNet.STRIDES}, {s: [] for s in FaceNet.STRIDES}
         with torch.no_grad():
             for _ in range(12):
                 index = self.draw(rng)
-                wanted = face.targets(torch.from_numpy(self.pool.boxes[index]))
-                for (_, box), (label, _), s in zip(pairs(graph(self.pixels(index), False)), wanted, FaceNet.STRIDES):
+                for (_, box, points), (label, _, _), s in zip(maps(graph(self.pixels(index), False)), self.wanted(index), FaceNet.STRIDES):
                     high[s].append(box.permute(0, 2, 3, 1)[label >= 1].flatten())
+                    wide[s].append(points.permute(0, 2, 3, 1)[label >= 1].flatten())
         for s in FaceNet.STRIDES:
             graph.ranges[f'box{s}'] = (0., float(torch.quantile(torch.cat(high[s]), .998)) * 1.05)
+            low, up = torch.quantile(torch.cat(wide[s]), torch.tensor([.001, .999])).tolist()
+            graph.ranges[f'points{s}'] = (low * 1.05, up * 1.05)
             low, up = graph.ranges[f'score{s}']
             graph.ranges[f'score{s}'] = (max(low, -8.), min(max(up, 2.), 8.))
 
     def report(self, graph, fake):
         class As(nn.Module):
             def forward(_, x):
-                return pairs(graph(x, fake))
-        recall, wrong, error = face.held_out(As(), self.pool)
-        return f'recall {recall:.4f}, false {wrong:.4f} a frame, box error {error:.4f}'
+                return maps(graph(x, fake))
+        recall, wrong, error, gone = face.held_out(As(), self.pool)
+        return f'recall {recall:.4f}, false {wrong:.4f} a frame, box error {error:.4f}, point error {gone:.4f}'
 
 
 class Liveness:
