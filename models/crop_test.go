@@ -55,6 +55,7 @@ func TestCropRectFollowsUpstreamsRule(t *testing.T) {
 		{"shifted up", Box{300, 690, 100, 100}, 1000, 800, rect{215, 529, 485, 799}},
 		{"shifted left", Box{890, 300, 100, 100}, 1000, 800, rect{729, 215, 999, 485}},
 		{"box of the whole picture", Box{0, 0, 80, 80}, 80, 80, rect{0, 0, 79, 79}},
+		{"cut off by the left edge", Box{-40, 300, 100, 100}, 1000, 800, rect{0, 215, 270, 485}},
 		{"box beyond the picture", Box{-20, -20, 200, 200}, 80, 80, rect{0, 0, 79, 79}},
 	}
 	for _, tt := range tests {

@@ -140,6 +140,14 @@ func (rt *Runtime) xnnpack(threads int) (xnnpack, error) {
 	return xnnpack{p}, nil
 }
 
+// counter is a delegate that only counts. It comes after the one that works.
+type counter struct{ p *C.livenessd_counter }
+
+var _ delegates.Delegater = counter{}
+
+func (c counter) Ptr() unsafe.Pointer { return C.livenessd_counter_delegate(c.p) }
+func (c counter) Delete()             { C.livenessd_counter_delete(c.p) }
+
 // Interpreter runs a model. It is for one goroutine at a time; a second one gets an error.
 type Interpreter struct {
 	busy            atomic.Bool // in the library
@@ -148,6 +156,7 @@ type Interpreter struct {
 	model           *lite.Model
 	options         *lite.InterpreterOptions
 	delegate        delegates.Delegater // nil: none
+	counter         *counter            // nil: nothing is counted
 	interpreter     *lite.Interpreter
 	delegateName    string
 	inputs, outputs []Tensor
@@ -188,6 +197,14 @@ func (ip *Interpreter) open(rt *Runtime, data []byte, o Options) error {
 		}
 		ip.delegate = x
 		ip.options.AddDelegate(x)
+	}
+	if o.Count {
+		p := C.livenessd_counter_create()
+		if p == nil {
+			return errors.New("out of memory")
+		}
+		ip.counter = &counter{p}
+		ip.options.AddDelegate(ip.counter)
 	}
 	ip.delegateName = o.Delegate
 	if ip.interpreter = lite.NewInterpreter(ip.model, ip.options); ip.interpreter == nil {
@@ -264,6 +281,15 @@ func (ip *Interpreter) Outputs() []Tensor { return ip.outputs }
 
 // Delegate names what runs the model.
 func (ip *Interpreter) Delegate() string { return ip.delegateName }
+
+// Steps is how many steps a call takes: the model's operators, where those that a delegate took together are one. A model that
+// the delegate took as a whole has one. It is −1 unless Options asked to count.
+func (ip *Interpreter) Steps() int {
+	if ip.counter == nil || ip.closed.Load() {
+		return -1
+	}
+	return int(C.livenessd_counter_steps(ip.counter.p))
+}
 
 func (ip *Interpreter) input(i int, t Type) (*lite.Tensor, error) {
 	if ip.closed.Load() {
@@ -366,6 +392,9 @@ func (ip *Interpreter) Close() error {
 		}
 		if ip.delegate != nil {
 			ip.delegate.Delete()
+		}
+		if ip.counter != nil {
+			ip.counter.Delete()
 		}
 		if ip.options != nil {
 			ip.options.Delete()

@@ -33,6 +33,9 @@ func (*Interpreter) Outputs() []Tensor { return nil }
 // Delegate that runs the model.
 func (*Interpreter) Delegate() string { return "" }
 
+// Steps counts nothing.
+func (*Interpreter) Steps() int { return -1 }
+
 // InputInt8 gives an int8 input to fill.
 func (*Interpreter) InputInt8(int) ([]int8, error) { return nil, errStub }
 

@@ -107,7 +107,7 @@ func TestRunsFloat32(t *testing.T) {
 func TestRefusesWhatDoesNotFit(t *testing.T) {
 	rt := library(t)
 	good, sum := model(t, "int8.tflite")
-	in := []TensorSpec{{}}
+	in := []TensorSpec{{Type: Int8}}
 	tests := []struct {
 		name string
 		data []byte
@@ -275,5 +275,20 @@ func BenchmarkInvoke(b *testing.B) {
 		if err := errors.Join(ip.Invoke(), ip.OutputFloat32(0, out)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestStepsAreCounted(t *testing.T) {
+	in := []TensorSpec{{Type: Int8}}
+	alone := open(t, "int8.tflite", Options{Delegate: None, Count: true, Inputs: in}).Steps()
+	if alone < 1 {
+		t.Errorf("%d steps without a delegate", alone)
+	}
+	if n := open(t, "int8.tflite", Options{Delegate: XNNPACK, Count: true, Inputs: in}).Steps(); n < 1 || n > alone {
+		t.Errorf("%d steps with XNNPACK, %d without", n, alone)
+	}
+	ip := open(t, "int8.tflite", Options{Delegate: XNNPACK, Inputs: in})
+	if n := ip.Steps(); n != -1 {
+		t.Errorf("%d steps, though nobody asked to count", n)
 	}
 }

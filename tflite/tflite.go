@@ -96,6 +96,7 @@ type Options struct {
 	SHA256   string
 	Threads  int    // 0 is one, which is the fastest for small nets
 	Delegate string // XNNPACK or None; "" is XNNPACK
+	Count    bool   // the steps that a call takes; see Steps
 	// Inputs and Outputs are what the tensors must be, all of them. Nil outputs: whatever can be read.
 	Inputs, Outputs []TensorSpec
 }

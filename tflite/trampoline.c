@@ -116,3 +116,30 @@ void* livenessd_xnnpack_create(int32_t threads) {
 void livenessd_xnnpack_delete(void* delegate) {
 	if (delegate && table.xnnpack_delete) table.xnnpack_delete(delegate);
 }
+
+struct livenessd_counter {
+	TfLiteDelegate delegate;
+	int steps;
+};
+
+static TfLiteStatus count(TfLiteContext* context, TfLiteDelegate* delegate) {
+	TfLiteIntArray* plan = NULL;
+	if (context->GetExecutionPlan(context, &plan) != kTfLiteOk || !plan) return kTfLiteError;
+	((livenessd_counter*)delegate->data_)->steps = plan->size;
+	return kTfLiteOk;
+}
+
+livenessd_counter* livenessd_counter_create(void) {
+	livenessd_counter* counter = calloc(1, sizeof *counter);
+	if (!counter) return NULL;
+	counter->delegate.data_ = counter;
+	counter->delegate.Prepare = count;
+	counter->steps = -1;
+	return counter;
+}
+
+void* livenessd_counter_delegate(livenessd_counter* counter) { return &counter->delegate; }
+
+int livenessd_counter_steps(const livenessd_counter* counter) { return counter->steps; }
+
+void livenessd_counter_delete(livenessd_counter* counter) { free(counter); }

@@ -20,4 +20,11 @@ enum { LIVENESSD_XNNPACK_INT8 = 1, LIVENESSD_XNNPACK_UINT8 = 2 };
 void* livenessd_xnnpack_create(int32_t threads);
 void livenessd_xnnpack_delete(void* delegate);
 
+// A delegate that takes nothing: when it is asked, it counts the steps that are left of the graph after those before it.
+typedef struct livenessd_counter livenessd_counter;
+livenessd_counter* livenessd_counter_create(void);
+void* livenessd_counter_delegate(livenessd_counter* counter);
+int livenessd_counter_steps(const livenessd_counter* counter); // −1: it wasn't asked
+void livenessd_counter_delete(livenessd_counter* counter);
+
 #endif
