@@ -25,7 +25,7 @@ import recapture as rc
 from crops import crop
 from face import decode, of_picture, overlap, suppress
 from pipeline import odds
-from quantise import Graph, maps
+from quantise import Graph, by_stride
 
 TARGET = .05  # of the live crops, single frames, may be called attacks
 FALSE = .005  # false faces a frame
@@ -88,7 +88,7 @@ def face(args):
     with torch.no_grad():
         for i in range(0, facedata.HELD, 50):
             x = torch.from_numpy(np.array(frames.x[i:i + 50])).permute(0, 3, 1, 2).float()
-            out = maps(graph(x))
+            out = by_stride(graph(x))
             for k in range(50):
                 rows = [r for r in frames.boxes[i + k] if r[2]]
                 boxes = suppress(decode(of_picture(out, k), .3), OVERLAP)

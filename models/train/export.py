@@ -82,7 +82,7 @@ SETS = [LONDON, CANADA, LISA, CALTECH_FACES, CALTECH_SCENES, CONGRESS, INTERIORS
 
 ABOUT = {
     'face': ('face-detection', 'Face detector for 8 to 100 % of the frame\'s height, trained to give the boxes of the RetinaFace '
-             'detector that comes with Silent-Face-Anti-Spoofing (Apache-2.0).'),
+             'detector that comes with Silent-Face-Anti-Spoofing (Apache-2.0), and five points.'),
     'liveness': ('liveness', 'Passive liveness net, distilled from MiniFASNetV2 of Silent-Face-Anti-Spoofing (Apache-2.0); '
                  'simulated attacks, no real ones.'),
 }
@@ -104,7 +104,8 @@ def manifest(kind, state, file, digest, version):
     lines += [f'file: {file}', f'sha256: {digest}', 'input:', f'  width: {w}', f'  height: {h}',
               f'  order: {"RGB" if kind == "face" else "BGR"}', '  type: int8', '  scale: 1', '  zero_point: -128']
     if kind == 'face':
-        lines += ['detector:', '  strides: [8, 16, 32]', '  points: false', '  overlap: 0.4', 'thresholds:',
+        points = len(state['outputs']) == 9  # three maps for each stride
+        lines += ['detector:', '  strides: [8, 16, 32]', f'  points: {str(points).lower()}', '  overlap: 0.4', 'thresholds:',
                   f'  face_at: {state.get("face_at", .5)}']
     else:
         # Classes 0 and 2 are kinds of attack, but real prints come out as 2 as well (see the card): no names, then.

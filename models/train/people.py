@@ -1,8 +1,8 @@
 """Synthetic people: computer-drawn heads before a camera, living or shown on a simulated screen or print.
 
-    people.py OUT COUNT SEED [DATA]
+    people.py OUT COUNT SEED [DATA] [--relabel]
 
-Writes 640×480 JPEGs and OUT/labels.jsonl with, for each, its label (live, replay, print, none) and the face's box in pixels.
+Writes 640×480 JPEGs and OUT/labels.jsonl with, for each, its label (live, replay, print, none), the face's box and five points in pixels.
 With DATA, scenes of the training pictures are used as backgrounds too; without, all is procedural (what is committed is made
 that way). A head is a signed distance field of smoothly joined ellipsoids, sphere-traced, with skin, hair, eyes that blink and
 look about, in the light of a room. Lengths are in half heads: the head is about two high; x to the right, y up, z to the camera.
@@ -449,6 +449,7 @@ def main():
     parser.add_argument('count', type=int, help='frames that are to be there in the end')
     parser.add_argument('seed', type=int, help='people of different seeds are different people')
     parser.add_argument('data', nargs='?', help='folder of the training pictures')
+    parser.add_argument('--relabel', action='store_true', help='draw nothing: bring the boxes and points of what is there up to date')
     args = parser.parse_args()
     out, count, seed, data = args.out, args.count, args.seed, args.data
     cv2.setNumThreads(1)
@@ -458,6 +459,12 @@ def main():
         scenes = [os.path.join(data, 'train', d, f) for d in ('backgrounds', 'caltech-background')
                   for f in sorted(os.listdir(os.path.join(data, 'train', d)))]
     labels = os.path.join(out, 'labels.jsonl')
+    if args.relabel:
+        rows = relabel([json.loads(line) for line in open(labels)], seed)
+        with open(labels + '.new', 'w') as f:
+            f.writelines(json.dumps(r) + '\n' for r in rows)
+        os.replace(labels + '.new', labels)
+        return
     n = sum(1 for _ in open(labels)) if os.path.exists(labels) else 0
     start, begun, shown = n, time.monotonic(), time.monotonic()
     while n < count:

@@ -214,7 +214,7 @@ def graph_of_face(net):
     return Graph((3, facedata.H, facedata.W), b.ops, b.weights, outputs)
 
 
-def maps(outputs):
+def by_stride(outputs):
     """The detector's outputs as face.py's nets give them: a tuple for each stride."""
     n = len(outputs) // len(FaceNet.STRIDES)
     return [tuple(outputs[i:i + n]) for i in range(0, len(outputs), n)]
@@ -239,7 +239,7 @@ class Face:
     def loss(self, graph, index, fake=True):
         with torch.no_grad():
             wanted = self.wanted(index)
-        return face.loss_of(maps(graph(self.pixels(index), fake)), wanted)
+        return face.loss_of(by_stride(graph(self.pixels(index), fake)), wanted)
 
     def wanted(self, index):
         return face.targets(torch.from_numpy(self.pool.boxes[index]), torch.from_numpy(self.pool.points[index]))
@@ -251,7 +251,7 @@ class Face:
         with torch.no_grad():
             for _ in range(12):
                 index = self.draw(rng)
-                for (_, box, points), (label, _, _), s in zip(maps(graph(self.pixels(index), False)), self.wanted(index), FaceNet.STRIDES):
+                for (_, box, points), (label, _, _), s in zip(by_stride(graph(self.pixels(index), False)), self.wanted(index), FaceNet.STRIDES):
                     high[s].append(box.permute(0, 2, 3, 1)[label >= 1].flatten())
                     wide[s].append(points.permute(0, 2, 3, 1)[label >= 1].flatten())
         for s in FaceNet.STRIDES:
@@ -264,7 +264,7 @@ class Face:
     def report(self, graph, fake):
         class As(nn.Module):
             def forward(_, x):
-                return maps(graph(x, fake))
+                return by_stride(graph(x, fake))
         recall, wrong, error, gone = face.held_out(As(), self.pool)
         return f'recall {recall:.4f}, false {wrong:.4f} a frame, box error {error:.4f}, point error {gone:.4f}'
 

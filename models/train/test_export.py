@@ -333,6 +333,9 @@ class Graphs(unittest.TestCase):
                 self.assertLess(float((a.flatten(1) - b.flatten(1)).abs().max()), 2e-3 * float(b.abs().max()) + 1e-4)
             self.assertEqual(graph(net).macs(), macs(net, *size) - (256 * 128 if isinstance(net, LivenessNet) else 0))
 
+    def test_the_detector_keeps_its_budget(self):
+        self.assertLessEqual(macs(FaceNet(), 160, 224), 30e6)
+
     def test_zero_is_exact(self):
         for low, high in ((-1.3, 7.7), (0., 6.), (-4., 0.), (.5, 3.)):
             scale, zero = affine(low, high)
