@@ -1,22 +1,19 @@
 // Package decision turns what is seen in a camera's frames into verdicts: one for each face that stays in front of it.
 //
-// A presentation is one face that is tracked from frame to frame by place and size. Its evidence is the mean of the liveness
-// net's log-odds over the last frames, each bounded so that no single frame outweighs the others. The package promises that live
-// is said only on at least MinFrames judged frames of one presentation, all within Window, whose mean reaches LiveAt; that evidence
-// of one face never helps the next; that one presentation gives one verdict, and another only when the answer changes; and that
-// after spoof the same presentation is never live. Frames with no face, with several, with a broken one or with no answer are no
-// evidence in either direction.
+// A presentation is one face that is tracked from frame to frame by place, size and appearance. Its evidence is a sequential test
+// (Wald 1945) over what each judged frame is worth, discounted because neighbouring frames look alike; docs/decision.md has the
+// formulas. The package promises that live is said only on at least MinFrames judged frames of one presentation, over at least
+// MinTime and all within the window, whose sum reaches the bound for live and whose score reaches LiveAt; that evidence of one face
+// never helps the next; that one presentation gives one verdict, and another only when the answer changes or somebody asks; that
+// after spoof the same presentation is never live; and that a doubt never makes anybody live. Frames with no face, with several,
+// with a broken one, with one that can't be seen well or with no answer are no evidence in either direction.
 //
-// It doesn't recognise people: who takes another's place, at the same spot and size and within Gone, is the same face to it. It
-// keeps no clock and starts nothing: time is what its caller says, and a Decider is for one camera and one goroutine.
+// It doesn't recognise people: who takes another's place between two frames, at the same spot and size and looking much alike,
+// is the same face to it. It keeps no clock and starts nothing: time is what its caller says, and a Decider is for one camera and
+// one goroutine.
 package decision
 
-import (
-	"errors"
-	"fmt"
-	"math"
-	"time"
-)
+import "time"
 
 // Verdict is the answer about a presentation.
 type Verdict string
@@ -40,99 +37,22 @@ const (
 	ProcessingErr     Code = "PROCESSING_ERR"
 	Timeout           Code = "TIMEOUT"
 	FaceTooSmall      Code = "FACE_TOO_SMALL"
-	FaceCutOff        Code = "FACE_CUT_OFF"
-	FaceChanged       Code = "FACE_CHANGED"
-	CameraLost        Code = "CAMERA_LOST"
 	TooDark           Code = "TOO_DARK"
 	TooBright         Code = "TOO_BRIGHT"
 	Blurred           Code = "BLURRED"
-	FaceTurned        Code = "FACE_TURNED"
+	FaceCutOff        Code = "FACE_CUT_OFF"
+	FaceChanged       Code = "FACE_CHANGED"
+	CameraLost        Code = "CAMERA_LOST"
 	CameraSuspect     Code = "CAMERA_SUSPECT"
+	FaceTurned        Code = "FACE_TURNED"
 )
-
-// Options are the rules. Zero values stand for those of Defaults; the thresholds have none.
-type Options struct {
-	LiveAt  float64 // P(live) from which a presentation is live
-	SpoofAt float64 // P(live) up to which it is an attack
-
-	Window    time.Duration // how far back evidence counts
-	MinFrames int           // judged frames that a verdict needs, 5 or more
-	Timeout   time.Duration // how long after its beginning a presentation without an answer is undecided
-	Stay      time.Duration // how long a face must have been there for its leaving to be worth a verdict
-	Gone      time.Duration // a face that is away for longer has left
-
-	MinFace float64 // smallest height of a face, as a share of the frame's
-	Crowd   float64 // two faces are one too many from this ratio of the smaller one's size to the larger one's
-	Visible float64 // smallest share of a face's box that must lie inside the frame
-	Overlap float64 // intersection over union from which two boxes of consecutive frames are the same face
-	Growth  float64 // how many times larger or smaller the same face can be in consecutive frames
-}
-
-// Defaults are the rules but for the thresholds, which belong to the liveness model.
-func Defaults() Options {
-	return Options{
-		Window: 2 * time.Second, MinFrames: 5, Timeout: 8 * time.Second, Stay: time.Second, Gone: 750 * time.Millisecond,
-		MinFace: 0.08, Crowd: 0.6, Visible: 0.7, Overlap: 0.3, Growth: 1.6,
-	}
-}
-
-const (
-	leastFrames = 5
-	mostFrames  = 256 // evidence that is kept at most, whatever the rate of frames
-	// usualBound is the log-odds that one frame can bring at most. Thresholds that lie further out move it.
-	usualBound = 6
-)
-
-func (o *Options) fill() {
-	d := Defaults()
-	def(&o.Window, d.Window)
-	def(&o.MinFrames, d.MinFrames)
-	def(&o.Timeout, d.Timeout)
-	def(&o.Stay, d.Stay)
-	def(&o.Gone, d.Gone)
-	def(&o.MinFace, d.MinFace)
-	def(&o.Crowd, d.Crowd)
-	def(&o.Visible, d.Visible)
-	def(&o.Overlap, d.Overlap)
-	def(&o.Growth, d.Growth)
-}
-
-func def[T comparable](p *T, v T) {
-	var zero T
-	if *p == zero {
-		*p = v
-	}
-}
-
-func (o *Options) check() error {
-	var errs []error
-	need := func(ok bool, format string, args ...any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf("decision: "+format, args...))
-		}
-	}
-	share := func(name string, v float64) {
-		need(v > 0 && v <= 1, "%s is %v; it must be above 0 and at most 1", name, v)
-	}
-	need(o.SpoofAt > 0 && o.SpoofAt < o.LiveAt && o.LiveAt < 1, "thresholds %v and %v: 0 < spoof_at < live_at < 1 must hold", o.SpoofAt, o.LiveAt)
-	need(o.MinFrames >= leastFrames && o.MinFrames <= mostFrames, "min_frames is %d; it must be %d to %d", o.MinFrames, leastFrames, mostFrames)
-	need(o.Window > 0 && o.Timeout > 0 && o.Stay > 0 && o.Gone > 0, "window, timeout, stay and gone must be above 0")
-	share("min_face", o.MinFace)
-	share("crowd", o.Crowd)
-	share("visible", o.Visible)
-	share("overlap", o.Overlap)
-	need(o.Growth > 1 && !math.IsInf(o.Growth, 0), "growth is %v; it must be above 1", o.Growth)
-	return errors.Join(errs...)
-}
-
-// Face is a face's box in pixels, and how sure the detector is of it.
-type Face struct{ X, Y, W, H, Score float64 }
 
 // Observation is what one frame showed.
 type Observation struct {
 	Time          time.Time // when it was captured
 	Width, Height int       // of the frame
 	Faces         []Face
+	Given         bool    // somebody else says that this is a face and can be seen: no gate holds it back
 	Judged        bool    // LogOdds is the liveness net's answer about the face that Main names
 	LogOdds       float64 // log(P(live) / (1 − P(live)))
 	Evidence      float64 // the same as calibrated: log(p(answer | live) / p(answer | attack))
@@ -147,21 +67,25 @@ type Decision struct {
 	Verdict Verdict
 	Code    Code    // "" for live
 	Score   float64 // P(live) over the frames that count; 0 where there are none
-	Attack  string  // for spoof, where the net tells kinds apart
+	Attack  string  // for spoof, where somebody tells kinds apart
 	Frames  int     // judged frames that count
-	Face    *Face   // where it was last
+	Face    *Face   // where it was last; nil where nobody was there
 	// First is when the first of the frames that count was captured; without one, when the face appeared.
-	First time.Time
-	Asked bool // it answers Ask
+	First           time.Time
+	LiveAt, SpoofAt float64 // the thresholds that were asked for
+	Asked           bool    // it answers Ask
 }
 
 // Decider decides for one camera.
 type Decider struct {
 	o       Options
-	bound   float64
+	rule    rule
 	last    time.Time // capture time of the newest frame
 	started bool      // last is one
+	pace    pace
+	hint    Code // what the newest frame lacked
 	p       *presentation
+	ask     *ask
 }
 
 // New makes a decider.
@@ -170,9 +94,7 @@ func New(o Options) (*Decider, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	// A threshold that one frame's bound can't reach would be a way of saying never.
-	bound := max(usualBound, logit(o.LiveAt)+1, 1-logit(o.SpoofAt))
-	return &Decider{o: o, bound: bound}, nil
+	return &Decider{o: o, rule: newRule(Demand{}, o)}, nil
 }
 
 // Observe takes one frame's finding, and gives a decision when it makes one.
@@ -182,110 +104,253 @@ func (d *Decider) Observe(o Observation) *Decision {
 			return nil // one frame twice is one frame
 		}
 		// The order of things is lost, and with it what belongs together.
-		d.last = o.Time
-		return d.end(ProcessingErr)
+		d.last, d.pace, d.hint = o.Time, pace{}, ProcessingErr
+		return d.interrupt(ProcessingErr)
 	}
-	closing := d.Idle(o.Time)
+	closing := d.leave(o.Time)
+	if d.started {
+		d.pace.add(o.Time.Sub(d.last))
+	}
 	d.last, d.started = o.Time, true
+	if a := d.ask; a != nil {
+		a.frames++
+	}
+	said := d.observe(o)
+	if a := d.ask; a != nil && d.hint != "" {
+		a.lack = d.hint
+	}
+	if said == nil {
+		said = closing
+	}
+	if d.late(o.Time) {
+		return d.expire() // said is nil: nobody else is told anything meanwhile
+	}
+	return said
+}
 
+// observe is Observe without its care for time.
+func (d *Decider) observe(o Observation) (said *Decision) {
 	main, code := d.Main(o.Width, o.Height, o.Faces)
 	if main < 0 {
+		d.hint = first(code, o.Code, NoFacesDetected)
 		if d.p != nil {
 			d.p.blind = first(code, o.Code)
 		}
-		return closing
+		return nil
 	}
+	if o.Given && code != ManyFaces {
+		code = ""
+	}
+	code = first(code, o.Code)
 	face := o.Faces[main]
 	if d.p != nil && code == ManyFaces {
 		face = d.p.nearest(o.Faces, face)
 	}
-	if d.p != nil && !d.same(d.p.face, face) {
-		closing = d.end(FaceChanged)
+	strange := false
+	if d.p != nil {
+		strange = code != ManyFaces && d.strange(&o.Look)
+		if !d.same(d.p.face, face) || d.p.strange >= certain {
+			said, strange = d.end(FaceChanged), false
+		}
 	}
 	if d.p == nil {
 		d.p = &presentation{began: o.Time}
 	}
 	p := d.p
 	p.face, p.seen, p.blind = face, o.Time, ""
-	p.forget(o.Time.Add(-d.o.Window))
-	code = first(code, o.Code)
-	switch {
-	case code == ManyFaces:
-		// Who is whose afterwards is anybody's guess.
+	if !strange && code != ManyFaces && o.Look.Signature.known() {
+		p.signature = o.Look.Signature
+	}
+	lack, counts := d.lack(o, code, strange)
+	if d.hint = lack; lack != "" {
+		p.gate = lack
+	}
+	if counts {
+		p.add(evidence{o.Time, min(max(o.LogOdds, -farOdds), farOdds), min(max(o.Evidence, -farOdds), farOdds), o.Attack})
+	}
+	if answer := d.answer(o.Time, counts); answer != nil {
+		return answer
+	}
+	return said
+}
+
+// lack tells whether a frame with a face counts as evidence and, where somebody knows, why it doesn't. Some frames take away what
+// evidence there was.
+func (d *Decider) lack(o Observation, code Code, strange bool) (why Code, counts bool) {
+	p := d.p
+	if code == ManyFaces {
+		p.evidence = p.evidence[:0] // who is whose afterwards is anybody's guess
+	}
+	if !o.Given {
+		code = first(code, d.Gate(&o.Look))
+	}
+	if strange {
+		code = first(code, FaceChanged)
+	}
+	for _, doubt := range o.Doubts {
+		if doubt.Verdict == Spoof {
+			p.doubted, p.attack = true, first(p.attack, doubt.Attack)
+			continue
+		}
 		p.evidence = p.evidence[:0]
-	case code == "" && !o.Judged:
-	case code == "" && !finite(o.LogOdds):
+		code = first(doubt.Code, ProcessingErr)
+		if p.said == Live {
+			p.retract = code
+		}
+	}
+	if code == "" && o.Judged && !(finite(o.LogOdds) && finite(o.Evidence)) {
 		code = ProcessingErr
-	case code == "":
-		p.add(evidence{o.Time, min(max(o.LogOdds, -d.bound), d.bound), o.Attack})
-		if said := d.answer(); said != nil {
-			return said
-		}
 	}
-	if code != "" {
-		p.gate = code
-	}
-	if p.said == "" && o.Time.Sub(p.began) >= d.o.Timeout {
-		why := Timeout
-		if p.gate != "" && len(p.evidence) < d.o.MinFrames {
-			why = p.gate
-		}
-		return p.say(Undecided, why)
-	}
-	return closing
+	return code, code == "" && o.Judged
 }
 
 // Idle lets time pass without a frame. now is on the clock of the frames' capture times.
 func (d *Decider) Idle(now time.Time) *Decision {
-	if d.p == nil || now.Sub(d.p.seen) <= d.o.Gone {
+	said := d.leave(now)
+	if d.late(now) {
+		return d.expire()
+	}
+	return said
+}
+
+// leave ends a presentation whose face is away for too long.
+func (d *Decider) leave(now time.Time) *Decision {
+	p := d.p
+	if p == nil || now.Sub(p.seen) <= d.gone() {
 		return nil
 	}
 	why := NoFacesDetected
-	if d.last.Equal(d.p.seen) {
+	if d.last.Equal(p.seen) {
 		why = CameraLost // there was no frame that the face could have been missing from
 	}
-	return d.end(first(d.p.blind, why))
+	return d.end(first(p.blind, why))
 }
 
-// Interrupt ends a running presentation because its frames can't be had any more.
-func (d *Decider) Interrupt(_ time.Time, c Code) *Decision { return d.end(first(c, ProcessingErr)) }
+// Interrupt ends a running presentation, and answers who asked, because frames can't be had any more.
+func (d *Decider) Interrupt(_ time.Time, c Code) *Decision {
+	return d.interrupt(first(c, ProcessingErr))
+}
 
-// end closes the presentation. One that was answered, or that was too short to be one, gives nothing more.
+func (d *Decider) interrupt(c Code) *Decision {
+	if d.ask != nil {
+		said := d.reply(Undecided, c)
+		d.p = nil
+		return said
+	}
+	return d.end(c)
+}
+
+// end closes the presentation. One that was answered, or that was too short to be one, gives nothing more; neither does any while
+// somebody has asked: the next one may give the answer.
 func (d *Decider) end(c Code) *Decision {
 	p := d.p
-	d.p = nil
-	if p == nil || p.said != "" || p.seen.Sub(p.began) < d.o.Stay {
+	if p == nil {
 		return nil
 	}
-	return p.say(Undecided, c)
+	defer func() { d.p = nil }()
+	if a := d.ask; a != nil {
+		a.lack = c
+		return nil
+	}
+	if p.said != "" || p.seen.Sub(p.began) < d.o.Stay {
+		return nil
+	}
+	return d.say(Undecided, c)
 }
 
-// answer is what the evidence says, if it says something new.
-func (d *Decider) answer() *Decision {
+// answer is what the evidence says, if it says something new. Live is said of a frame that counts alone.
+func (d *Decider) answer(now time.Time, counts bool) *Decision {
 	p := d.p
-	if len(p.evidence) < d.o.MinFrames {
-		return nil
+	if d.ask != nil {
+		return d.answerAsk(counts)
 	}
-	switch score := p.score(); {
-	case score <= d.o.SpoofAt && p.said != Spoof:
-		return p.say(Spoof, PADAttack)
-	case score >= d.o.LiveAt && (p.said == "" || p.said == Undecided):
-		return p.say(Live, "")
+	switch v := d.verdict(d.rule, p.began.Add(-1)); {
+	case v == Spoof && p.said != Spoof:
+		return d.say(Spoof, PADAttack)
+	case v == Live && (p.said == "" || p.said == Undecided) && counts:
+		return d.say(Live, "")
+	case p.retract != "" && p.said == Live:
+		return d.say(Undecided, p.retract)
+	case p.said == "" && now.Sub(p.began) >= d.rule.timeout:
+		why := Timeout
+		if p.gate != "" && d.weigh(d.rule, p.began.Add(-1)).frames < d.rule.minFrames {
+			why = p.gate
+		}
+		return d.say(Undecided, why)
 	}
 	return nil
 }
 
-func first(codes ...Code) Code {
-	for _, c := range codes {
+// verdict is what the evidence after a time says by a rule, "" for nothing yet.
+func (d *Decider) verdict(r rule, after time.Time) Verdict {
+	p := d.p
+	switch w := d.weigh(r, after); {
+	case w.frames < r.minFrames || w.span < r.minTime:
+	case p.doubted:
+		return Spoof
+	case w.sum <= r.lower && w.score <= r.spoofAt:
+		return Spoof
+	case w.sum >= r.upper && w.score >= r.liveAt && p.said != Spoof && !p.spoofed:
+		return Live
+	}
+	return ""
+}
+
+func (d *Decider) say(v Verdict, c Code) *Decision {
+	p := d.p
+	p.said, p.retract = v, ""
+	return d.decision(v, c, d.rule, p.began.Add(-1))
+}
+
+// decision writes down what is said by a rule on the evidence after a time.
+func (d *Decider) decision(v Verdict, c Code, r rule, after time.Time) *Decision {
+	out := &Decision{Verdict: v, Code: c, LiveAt: r.liveAt, SpoofAt: r.spoofAt}
+	p := d.p
+	if p == nil {
+		return out
+	}
+	face := p.face
+	w := d.weigh(r, after)
+	out.Face, out.Frames, out.First = &face, w.frames, p.began
+	if w.frames > 0 {
+		out.Score, out.First = w.score, w.first
+	}
+	if v == Spoof {
+		p.spoofed = true
+		out.Attack = p.kind(w.first)
+		if p.doubted {
+			// What the net thinks of a picture that is none of a person is not P(live).
+			out.Score = min(out.Score, r.spoofAt)
+			out.Attack = first(p.attack, out.Attack)
+		}
+	}
+	return out
+}
+
+// Hint is what the newest frame lacked, "" if it was evidence.
+func (d *Decider) Hint() Code { return d.hint }
+
+// Progress is where the evidence stands between the two bounds: −1 at that for spoof, 0 without evidence, 1 at that for live.
+func (d *Decider) Progress() float64 {
+	if d.p == nil {
+		return 0
+	}
+	r, after := d.rule, d.p.began.Add(-1)
+	if d.ask != nil {
+		r, after = d.ask.rule, d.ask.since
+	}
+	if sum := d.weigh(r, after).sum; sum >= 0 {
+		return min(sum/r.upper, 1)
+	} else {
+		return max(-sum/r.lower, -1)
+	}
+}
+
+func first[T ~string](of ...T) T {
+	for _, c := range of {
 		if c != "" {
 			return c
 		}
 	}
 	return ""
 }
-
-func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
-
-func logit(p float64) float64 { return math.Log(p / (1 - p)) }
-
-func sigmoid(odds float64) float64 { return 1 / (1 + math.Exp(-odds)) }

@@ -71,8 +71,9 @@ func frames(n int, o Observation) func(*stage) {
 	}
 }
 
+// judged is a frame whose answer is worth its log-odds, within what a net's calibration allows.
 func judged(f Face, odds float64) Observation {
-	return Observation{Faces: []Face{f}, Judged: true, LogOdds: odds}
+	return Observation{Faces: []Face{f}, Judged: true, LogOdds: odds, Evidence: min(max(odds, -4), 4)}
 }
 
 func seen(f ...Face) Observation { return Observation{Faces: f} }
@@ -113,13 +114,13 @@ func TestPresentations(t *testing.T) {
 		{"four are not enough", []func(*stage){frames(4, judged(here, 6))}, ""},
 		{"one presentation gives one verdict", []func(*stage){frames(300, judged(here, 3))}, "live 5@0.5"},
 		{"five attacked frames are spoof", []func(*stage){frames(50, judged(here, -3))}, "spoof PAD_ATTACK 5@0.5"},
-		{"between the thresholds it is undecided after the time-out", []func(*stage){frames(200, judged(here, 0.5))}, "undecided TIMEOUT 21@8.1"},
-		{"undecided, and then live", []func(*stage){frames(85, judged(here, 0.5)), frames(30, judged(here, 3))}, "undecided TIMEOUT 21@8.1\nlive 21@9.3"},
-		{"undecided, and then spoof", []func(*stage){frames(85, judged(here, 0.5)), frames(30, judged(here, -3))}, "undecided TIMEOUT 21@8.1\nspoof PAD_ATTACK 21@9.2"},
-		{"live, and then spoof", []func(*stage){frames(5, judged(here, 3)), frames(40, judged(here, -3))}, "live 5@0.5\nspoof PAD_ATTACK 13@1.3"},
+		{"between the thresholds it is undecided after the time-out", []func(*stage){frames(200, judged(here, 0.5))}, "undecided TIMEOUT 41@8.1"},
+		{"undecided, and then live", []func(*stage){frames(85, judged(here, 0.5)), frames(30, judged(here, 3))}, "undecided TIMEOUT 41@8.1\nlive 41@10.0"},
+		{"undecided, and then spoof", []func(*stage){frames(85, judged(here, 0.5)), frames(30, judged(here, -3))}, "undecided TIMEOUT 41@8.1\nspoof PAD_ATTACK 41@9.9"},
+		{"live, and then spoof", []func(*stage){frames(5, judged(here, 3)), frames(40, judged(here, -3))}, "live 5@0.5\nspoof PAD_ATTACK 15@1.5"},
 		{"spoof is never live again", []func(*stage){frames(5, judged(here, -3)), frames(500, judged(here, 6))}, "spoof PAD_ATTACK 5@0.5"},
 		{"live, spoof, and nothing more", []func(*stage){frames(5, judged(here, 3)), frames(40, judged(here, -3)), frames(40, judged(here, 6)), frames(40, judged(here, -6))},
-			"live 5@0.5\nspoof PAD_ATTACK 13@1.3"},
+			"live 5@0.5\nspoof PAD_ATTACK 15@1.5"},
 		{"a new presentation after the face was away", []func(*stage){frames(5, judged(here, -3)), frames(8, nobody), frames(5, judged(here, 3))},
 			"spoof PAD_ATTACK 5@0.5\nlive 5@1.8"},
 		{"a face that is missed for a moment is the same", []func(*stage){frames(3, judged(here, 3)), frames(6, nobody), frames(2, judged(here, 3))}, "live 5@1.1"},
@@ -138,7 +139,7 @@ func TestPresentations(t *testing.T) {
 		{"a face that moves stays itself", []func(*stage){frames(1, judged(here, 3)), frames(1, judged(moved(here, 40, 0, 1), 3)), frames(1, judged(moved(here, 80, 10, 1), 3)),
 			frames(1, judged(moved(here, 80, 10, 1.3), 3)), frames(1, judged(moved(here, 100, 10, 1.6), 3))}, "live 5@0.5"},
 		{"a face elsewhere is another", []func(*stage){frames(4, judged(here, 6)), frames(4, judged(there, 6))}, ""},
-		{"a gate long ago isn't why it timed out", []func(*stage){frames(1, Observation{Faces: []Face{here}, Code: ProcessingErr}), frames(90, judged(here, 0.5))}, "undecided TIMEOUT 21@8.1"},
+		{"a gate long ago isn't why it timed out", []func(*stage){frames(1, Observation{Faces: []Face{here}, Code: ProcessingErr}), frames(90, judged(here, 0.5))}, "undecided TIMEOUT 41@8.1"},
 		{"a smaller face is another", []func(*stage){frames(4, judged(here, 6)), frames(4, judged(moved(here, 0, 0, 1/1.75), 6))}, ""},
 		{"a face of another size is another", []func(*stage){frames(4, judged(here, 6)), frames(4, judged(moved(here, 0, 0, 1.75), 6))}, ""},
 		{"an attack doesn't live off the face before it", []func(*stage){frames(4, judged(here, 6)), frames(6, judged(there, -3))}, "spoof PAD_ATTACK 5@0.9"},
@@ -148,7 +149,7 @@ func TestPresentations(t *testing.T) {
 			frames(1, judged(here, 6)), frames(1, judged(there, 6)), frames(1, judged(here, 6)), frames(1, judged(there, 6)), frames(1, judged(here, 6))}, ""},
 
 		{"two faces are undecided", []func(*stage){frames(100, seen(here, there))}, "undecided MANY_FACES 0@8.1"},
-		{"even if somebody judged one of them", []func(*stage){frames(100, Observation{Faces: []Face{here, there}, Judged: true, LogOdds: 6})}, "undecided MANY_FACES 0@8.1"},
+		{"even if somebody judged one of them", []func(*stage){frames(100, Observation{Faces: []Face{here, there}, Judged: true, LogOdds: 6, Evidence: 4})}, "undecided MANY_FACES 0@8.1"},
 		{"two faces of which now one is larger, now the other", []func(*stage){func(s *stage) {
 			for i := range 100 {
 				s.frame(seen(moved(here, 0, 0, 0.85+0.3*float64(i%2)), there))
@@ -156,7 +157,7 @@ func TestPresentations(t *testing.T) {
 		}}, "undecided MANY_FACES 0@8.1"},
 		{"a second face empties the evidence", []func(*stage){frames(4, judged(here, 6)), frames(1, seen(here, there)), frames(4, judged(here, 6))}, ""},
 		{"and the rest is judged anew", []func(*stage){frames(4, judged(here, 6)), frames(1, seen(here, there)), frames(5, judged(here, 3))}, "live 5@1.0"},
-		{"somebody far behind is no crowd", []func(*stage){frames(5, Observation{Faces: []Face{small, here}, Judged: true, LogOdds: 3})}, "live 5@0.5"},
+		{"somebody far behind is no crowd", []func(*stage){frames(5, Observation{Faces: []Face{small, here}, Judged: true, LogOdds: 3, Evidence: 3})}, "live 5@0.5"},
 		{"a face too small", []func(*stage){frames(100, seen(small))}, "undecided FACE_TOO_SMALL 0@8.1"},
 		{"a face too small that somebody judged", []func(*stage){frames(100, judged(small, 6))}, "undecided FACE_TOO_SMALL 0@8.1"},
 		{"a face half outside", []func(*stage){frames(100, judged(moved(here, -300, 0, 1), 6))}, "undecided FACE_CUT_OFF 0@8.1"},
@@ -169,7 +170,7 @@ func TestPresentations(t *testing.T) {
 		}}, "live 5@0.9"},
 
 		{"a net that fails", []func(*stage){frames(100, Observation{Faces: []Face{here}, Code: ProcessingErr})}, "undecided PROCESSING_ERR 0@8.1"},
-		{"a code and a judgement at once", []func(*stage){frames(100, Observation{Faces: []Face{here}, Code: ProcessingErr, Judged: true, LogOdds: 6})}, "undecided PROCESSING_ERR 0@8.1"},
+		{"a code and a judgement at once", []func(*stage){frames(100, Observation{Faces: []Face{here}, Code: ProcessingErr, Judged: true, LogOdds: 6, Evidence: 4})}, "undecided PROCESSING_ERR 0@8.1"},
 		{"a detector that fails is no empty room", []func(*stage){frames(12, judged(here, 0.5)), frames(20, Observation{Code: ProcessingErr})}, "undecided PROCESSING_ERR 12@2.0"},
 		{"no answer and no reason", []func(*stage){frames(100, seen(here))}, "undecided TIMEOUT 0@8.1"},
 		{"answers that are no numbers", []func(*stage){frames(100, judged(here, nan))}, "undecided PROCESSING_ERR 0@8.1"},
@@ -177,8 +178,8 @@ func TestPresentations(t *testing.T) {
 		{"numbers among them count alone", []func(*stage){frames(4, judged(here, 6)), frames(3, judged(here, math.Inf(1))), frames(1, judged(here, 3))}, "live 5@0.8"},
 		{"boxes that are no numbers", []func(*stage){frames(12, judged(here, 0.5)), frames(100, judged(Face{X: nan, Y: 1, W: 200, H: 200}, 6))}, "undecided PROCESSING_ERR 12@2.0"},
 		{"boxes turned inside out", []func(*stage){frames(100, judged(Face{X: 300, Y: 300, W: -200, H: -200}, 6))}, ""},
-		{"one such box among good ones", []func(*stage){frames(100, Observation{Faces: []Face{here, {W: -1, H: 5}}, Judged: true, LogOdds: 6})}, ""},
-		{"a frame of no size", []func(*stage){frames(100, Observation{Width: -1, Height: -1, Faces: []Face{here}, Judged: true, LogOdds: 6})}, ""},
+		{"one such box among good ones", []func(*stage){frames(100, Observation{Faces: []Face{here, {W: -1, H: 5}}, Judged: true, LogOdds: 6, Evidence: 4})}, ""},
+		{"a frame of no size", []func(*stage){frames(100, Observation{Width: -1, Height: -1, Faces: []Face{here}, Judged: true, LogOdds: 6, Evidence: 4})}, ""},
 
 		{"the camera is lost", []func(*stage){frames(12, judged(here, 0.5)), interrupt(CameraLost)}, "undecided CAMERA_LOST 12@1.2"},
 		{"the camera is lost before anybody stayed", []func(*stage){frames(4, judged(here, 6)), interrupt(CameraLost), frames(4, judged(here, 6))}, ""},
@@ -226,14 +227,15 @@ func TestADecisionSaysWhatItRestsOn(t *testing.T) {
 	frames(3, seen(here))(s) // not judged: not part of it
 	o := judged(here, -1)
 	for i, kind := range []string{"", "replay", "", "print", ""} {
-		o.Attack, o.LogOdds, o.Faces = kind, -float64(i), []Face{moved(here, float64(i), 0, 1)}
+		o.Attack, o.LogOdds, o.Evidence, o.Faces = kind, -float64(i), -float64(i), []Face{moved(here, float64(i), 0, 1)}
 		s.frame(o)
 	}
 	if len(s.said) != 1 {
 		t.Fatal(s)
 	}
 	face := moved(here, 4, 0, 1)
-	want := Decision{Verdict: Spoof, Code: PADAttack, Score: 1 / (1 + math.Exp(2)), Attack: "replay", Frames: 5, Face: &face, First: epoch.Add(4 * tick)}
+	want := Decision{Verdict: Spoof, Code: PADAttack, Score: 1 / (1 + math.Exp(2)), Attack: "replay", Frames: 5, Face: &face, First: epoch.Add(4 * tick),
+		LiveAt: 0.8, SpoofAt: 0.35}
 	if got := s.said[0]; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v (%+v)\nwant %+v", got, got.Face, want)
 	}

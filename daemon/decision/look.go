@@ -1,5 +1,7 @@
 package decision
 
+import "math"
+
 // Look is what a face's part of a frame is like, and whether that is good enough to judge it.
 type Look struct {
 	Known     bool      // somebody measured it: without, no gate but those of the box holds the frame back
@@ -21,4 +23,61 @@ type Doubt struct {
 	Verdict Verdict // Spoof: the presentation is one; anything else: no evidence, and what was before isn't any more
 	Code    Code    // why, for undecided
 	Attack  string  // the kind, for spoof
+}
+
+// certain is how many frames in a row must show somebody else before it is somebody else: a box that jumps once isn't a person.
+// The first of them is no evidence already.
+const certain = 2
+
+func (s *Signature) known() bool { return *s != Signature{} }
+
+// distance is 0 for the same appearance, 1 for one that has nothing to do with it, 2 for its negative.
+func (s *Signature) distance(o *Signature) float64 {
+	var sum float32
+	for i, v := range s {
+		sum += v * o[i]
+	}
+	return 1 - float64(sum)
+}
+
+// strange tells whether the presentation's face looks like another in the newest frame.
+func (d *Decider) strange(l *Look) bool {
+	p := d.p
+	switch {
+	case !p.signature.known():
+	case !l.Signature.known():
+		return p.strange > 0 // nobody can say that it is the same again
+	case !(p.signature.distance(&l.Signature) < d.change()):
+		p.strange++
+		return true
+	}
+	p.strange = 0
+	return false
+}
+
+// change is the distance from which two faces aren't the same. In slow frames people move more from one to the next.
+func (d *Decider) change() float64 {
+	const quick, most = 0.25, 1.6 // seconds
+	return d.o.Change * min(max(d.pace.step().Seconds()/quick, 1), most)
+}
+
+// Gate tells why a face that looks so can't be judged, "" if it can.
+func (d *Decider) Gate(l *Look) Code {
+	o := &d.o
+	turned := l.Posed && !(math.Abs(l.Yaw) <= o.MaxYaw && math.Abs(l.Roll) <= o.MaxRoll)
+	switch {
+	case !l.Known && !turned:
+		return ""
+	case turned:
+		return FaceTurned
+	case !finite(l.Luma) || !finite(l.Sharp):
+		return ProcessingErr
+	case l.Luma < o.MinLuma || l.Dark > o.MaxClipped:
+		return TooDark
+	case l.Luma > o.MaxLuma || l.Bright > o.MaxClipped:
+		return TooBright
+	case l.Sharp < o.MinSharp:
+		return Blurred
+	}
+	return ""
 }
