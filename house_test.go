@@ -34,13 +34,14 @@ var arrows = map[string][]string{
 	"daemon/cue":         {"camera/frame", "daemon/decision"},
 	"daemon/decision":    {},
 	"daemon/demo":        {},
+	"daemon/look":        {"camera/frame", "daemon/decision"},
 	"daemon/pad":         {},
 	"daemon/policy":      {"daemon/store"},
 	"daemon/store":       {},
-	"daemon":             {"camera", "camera/frame", "daemon/config", "daemon/cue", "daemon/decision", "models", "mqtt", "tflite"},
+	"daemon":             {"camera", "camera/frame", "daemon/config", "daemon/cue", "daemon/decision", "daemon/look", "models", "mqtt", "tflite"},
 	"daemon/livenessd":   {"daemon/command"},
 	"daemon/command": {"camera", "camera/frame", "camera/jpeg", "daemon", "daemon/config", "daemon/cue", "daemon/decision", "daemon/demo",
-		"daemon/pad", "models", "models/silentface", "mqtt", "mqtt/broker", "tflite"},
+		"daemon/look", "daemon/pad", "models", "models/silentface", "mqtt", "mqtt/broker", "tflite"},
 }
 
 // keepers is which package alone may import a library, or C. Its tests may, too.

@@ -20,24 +20,32 @@ type Judge interface {
 	Judge() (models.Judgement, error)
 }
 
-// Examiner looks at single frames: it finds the faces and judges the main one. It is for one goroutine, and it is what
+// Looker measures what a face's part of a frame is like.
+type Looker interface {
+	Measure(m *frame.Image, x, y, w, h float64) decision.Look
+}
+
+// Examiner looks at single frames: it finds the faces, and judges the main one if it can be seen well enough. It is for one goroutine, and it is what
 // run, score and bench have in common.
 type Examiner struct {
 	Finder Finder
 	Judge  Judge
+	Looker Looker           // nil: nobody looks, and no gate but those of the box holds a frame back
 	Now    func() time.Time // for Times alone
 }
 
-// Times is how long the stages of an examination took.
+// Times is how long the stages of an examination took. To look at the face is part of Crop.
 type Times struct{ Detect, Crop, Judge time.Duration }
 
 // Finding is an examined frame.
 type Finding struct {
 	Faces     []models.Face
 	Main      int           // index of the face that counts, −1 for none
+	Given     bool          // somebody else found the face
 	Code      decision.Code // why there is none, or why it wasn't judged; "" where it was
 	Judged    bool
 	Judgement models.Judgement
+	Look      decision.Look
 	Times     Times
 }
 
@@ -55,15 +63,28 @@ func (e *Examiner) Examine(m *frame.Image, d *decision.Decider) (Finding, error)
 	if f.Code != "" || f.Main < 0 {
 		return f, nil
 	}
+	e.look(&f, m, faces[f.Main].Box)
+	if f.Code = d.Gate(&f.Look); f.Code != "" {
+		f.Times.Crop = e.Now().Sub(t1)
+		return f, nil
+	}
 	err = e.judge(&f, m, faces[f.Main].Box, t1)
 	return f, err
 }
 
-// ExamineBox judges a face whose box somebody else found.
+// ExamineBox judges a face whose box somebody else found, however well it can be seen.
 func (e *Examiner) ExamineBox(m *frame.Image, b models.Box) (Finding, error) {
-	f := Finding{Faces: []models.Face{{Box: b, Score: 1}}}
-	err := e.judge(&f, m, b, e.Now())
+	f := Finding{Faces: []models.Face{{Box: b, Score: 1}}, Given: true}
+	start := e.Now()
+	e.look(&f, m, b)
+	err := e.judge(&f, m, b, start)
 	return f, err
+}
+
+func (e *Examiner) look(f *Finding, m *frame.Image, b models.Box) {
+	if e.Looker != nil {
+		f.Look = e.Looker.Measure(m, b.X, b.Y, b.W, b.H)
+	}
 }
 
 func (e *Examiner) judge(f *Finding, m *frame.Image, b models.Box, start time.Time) error {
@@ -84,8 +105,8 @@ func (e *Examiner) judge(f *Finding, m *frame.Image, b models.Box, start time.Ti
 
 // Observation is what the decider learns from a finding.
 func (f *Finding) Observation(t time.Time, m *frame.Image) decision.Observation {
-	return decision.Observation{Time: t, Width: m.Width, Height: m.Height, Faces: toDecision(f.Faces), Judged: f.Judged,
-		LogOdds: f.Judgement.LogOdds, Evidence: f.Judgement.Evidence, Attack: f.Judgement.Attack, Code: f.Code}
+	return decision.Observation{Time: t, Width: m.Width, Height: m.Height, Faces: toDecision(f.Faces), Given: f.Given, Judged: f.Judged,
+		LogOdds: f.Judgement.LogOdds, Evidence: f.Judgement.Evidence, Attack: f.Judgement.Attack, Code: f.Code, Look: f.Look}
 }
 
 func toDecision(faces []models.Face) []decision.Face {

@@ -15,6 +15,7 @@ import (
 	"github.com/livenessd/livenessd/camera/frame"
 	"github.com/livenessd/livenessd/daemon/cue"
 	"github.com/livenessd/livenessd/daemon/decision"
+	"github.com/livenessd/livenessd/daemon/look"
 	"github.com/livenessd/livenessd/mqtt"
 )
 
@@ -68,8 +69,8 @@ func newPipeline(o Options, e *Engine, id *identity, name string, pairs map[stri
 	}
 	return &pipeline{
 		name: name, camera: cam, decider: d, watch: NewWatch(o.Config, c, pairs[c.Pair]), sees: pairs[name], publish: pub, id: id, log: o.Log.With("camera", name), now: time.Now, close: closeNets,
-		examiner: Examiner{Finder: find, Judge: judge, Now: time.Now},
-		document: mqtt.Verdict{Schema: 1, Device: id.device, Camera: name, Boot: id.boot, LiveAt: od.LiveAt, SpoofAt: od.SpoofAt,
+		examiner: Examiner{Finder: find, Judge: judge, Looker: look.New(), Now: time.Now},
+		document: mqtt.Verdict{Schema: 1, Device: id.device, Camera: name, Boot: id.boot,
 			Model:    mqtt.ModelRef{Name: e.Liveness.Name, Version: e.Liveness.Version, SHA256: e.Liveness.SHA256},
 			Delegate: judge.Delegate()},
 	}, nil
@@ -151,10 +152,13 @@ func (p *pipeline) verdict(d *decision.Decision, now time.Time) mqtt.Verdict {
 		v.Action = mqtt.Allow
 	}
 	v.Frames = d.Frames
+	v.LiveAt, v.SpoofAt = d.LiveAt, d.SpoofAt
 	v.Face = faceDocument(d.Face)
-	v.CapturedAt = mqtt.Time(d.First)
 	v.DecidedAt = mqtt.Time(now)
-	v.LatencyMS = max(0, now.Sub(d.First).Milliseconds())
+	if !d.First.IsZero() { // there was somebody
+		v.CapturedAt = mqtt.Time(d.First)
+		v.LatencyMS = max(0, now.Sub(d.First).Milliseconds())
+	}
 	v.ExpiresAt = mqtt.Time(now.Add(actionable))
 	v.ClockSynced = clockSynced()
 	return v

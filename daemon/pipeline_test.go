@@ -144,7 +144,7 @@ func (w *world) start(t *testing.T, log io.Writer) *pipeline {
 		log: slog.New(slog.NewTextHandler(log, nil)), now: time.Now,
 		close:    func() error { w.closed += 100; return nil },
 		examiner: Examiner{Finder: w, Judge: &judge{w}, Now: time.Now},
-		document: mqtt.Verdict{Schema: 1, Device: "door-7", Camera: "front", Boot: "boot-1", LiveAt: 0.8, SpoofAt: 0.35,
+		document: mqtt.Verdict{Schema: 1, Device: "door-7", Camera: "front", Boot: "boot-1",
 			Model: mqtt.ModelRef{Name: "m", Version: "1", SHA256: strings.Repeat("0", 64)}, Delegate: "none"},
 	}
 }

@@ -15,9 +15,12 @@ func DecisionOptions(c config.Config, e *Engine) decision.Options {
 	if o.SpoofAt == 0 {
 		o.SpoofAt = e.Liveness.Thresholds.SpoofAt
 	}
-	o.Window = c.Decision.Window
-	o.MinFrames = c.Decision.MinFrames
-	o.Timeout = c.Decision.Timeout
-	o.MinFace = c.Decision.MinFace
+	s := &c.Decision
+	o.AcceptError, o.RefuseError = s.AcceptError, s.RefuseError
+	o.Window, o.MinFrames, o.MinTime, o.Timeout = s.Window, s.MinFrames, s.MinTime, s.Timeout
+	o.Correlation = s.Correlation
+	o.MinFace, o.Crowd, o.Visible, o.Change = s.MinFace, s.Crowd, s.Visible, s.Change
+	o.MinLuma, o.MaxLuma, o.MaxClipped, o.MinSharp = s.MinLuma, s.MaxLuma, s.MaxClipped, s.MinSharpness
+	o.MaxYaw, o.MaxRoll = s.MaxYaw, s.MaxRoll
 	return o
 }

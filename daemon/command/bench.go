@@ -26,6 +26,7 @@ import (
 	"github.com/livenessd/livenessd/daemon/cue"
 	"github.com/livenessd/livenessd/daemon/decision"
 	"github.com/livenessd/livenessd/daemon/demo"
+	"github.com/livenessd/livenessd/daemon/look"
 )
 
 func (a *app) bench() *cobra.Command {
@@ -56,7 +57,7 @@ func (a *app) bench() *cobra.Command {
 			return err
 		}
 		defer closeNets()
-		b := bencher{examiner: daemon.Examiner{Finder: find, Judge: judge, Now: time.Now}, options: daemon.DecisionOptions(cfg, e), frames: *n,
+		b := bencher{examiner: daemon.Examiner{Finder: find, Judge: judge, Looker: look.New(), Now: time.Now}, options: daemon.DecisionOptions(cfg, e), frames: *n,
 			watch: func() *cue.Watch { return daemon.NewWatch(cfg, config.Camera{}, nil) }}
 		if len(clips) == 0 {
 			clips = []string{""}

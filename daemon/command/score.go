@@ -20,6 +20,7 @@ import (
 	"github.com/livenessd/livenessd/daemon/config"
 	"github.com/livenessd/livenessd/daemon/cue"
 	"github.com/livenessd/livenessd/daemon/decision"
+	"github.com/livenessd/livenessd/daemon/look"
 	"github.com/livenessd/livenessd/models"
 	"github.com/livenessd/livenessd/mqtt"
 )
@@ -120,7 +121,7 @@ func (a *app) scorer() (*scorer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &scorer{engine: e, examiner: daemon.Examiner{Finder: d, Judge: l, Now: time.Now}, options: daemon.DecisionOptions(cfg, e),
+	return &scorer{engine: e, examiner: daemon.Examiner{Finder: d, Judge: l, Looker: look.New(), Now: time.Now}, options: daemon.DecisionOptions(cfg, e),
 		watch: func() *cue.Watch { return daemon.NewWatch(cfg, config.Camera{Path: "replay:"}, nil) }, close: closeNets}, nil
 }
 

@@ -103,11 +103,24 @@ func (p Preference) First() string {
 type Decision struct {
 	Mode            string // continuous
 	LiveAt, SpoofAt float64
-	Window          time.Duration
-	MinFrames       int
-	Timeout         time.Duration
-	MinFace         float64 // share of the frame's height
-	Cues            Cues
+
+	AcceptError, RefuseError float64 // rates
+	Window                   time.Duration
+	MinFrames                int
+	MinTime                  time.Duration
+	Timeout                  time.Duration
+	Correlation              time.Duration
+
+	MinFace          float64 // share of the frame's height
+	Crowd            float64 // ratio of sizes
+	Visible          float64 // share of the face's box
+	Change           float64 // distance of appearance
+	MinLuma, MaxLuma float64 // 0…255
+	MaxClipped       float64 // share of the face
+	MinSharpness     float64
+	MaxYaw, MaxRoll  float64 // degrees
+
+	Cues Cues
 }
 
 // Cues is what is made of doubts that one picture can't give.
@@ -199,8 +212,11 @@ func (m machine) base() Config {
 		Cameras:   map[string]Camera{"camera": DefaultCamera()},
 		Models:    Models{Combine: "logits"},
 		Inference: Inference{Delegate: Preference{"xnnpack"}, Threads: 1},
-		Decision: Decision{Mode: "continuous", Window: 2 * time.Second, MinFrames: 5, Timeout: 8 * time.Second,
-			MinFace: 0.08, Cues: Cues{Repeat: Deny, Flat: Off, Infrared: Required}},
+		Decision: Decision{Mode: "continuous", AcceptError: 0.01, RefuseError: 0.05,
+			Window: 4 * time.Second, MinFrames: 5, MinTime: 400 * time.Millisecond, Timeout: 8 * time.Second, Correlation: 300 * time.Millisecond,
+			MinFace: 0.08, Crowd: 0.6, Visible: 0.7, Change: 0.25,
+			MinLuma: 35, MaxLuma: 235, MaxClipped: 0.55, MinSharpness: 0.28, MaxYaw: 35, MaxRoll: 30,
+			Cues: Cues{Repeat: Deny, Flat: Off, Infrared: Required}},
 		MQTT:  MQTT{URL: "mqtt://localhost:1883", Prefix: "livenessd", Queue: 1000},
 		State: m.state,
 	}

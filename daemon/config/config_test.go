@@ -64,6 +64,19 @@ decision:
   timeout: 2m
   min_face: .25
   cues: {repeat: off, flat: deny, infrared: deny}
+  accept_error: 0.002
+  refuse_error: 0.1
+  min_time: 1s
+  correlation: 200ms
+  crowd: 0.5
+  visible: 0.9
+  change: 0.3
+  min_luma: 20
+  max_luma: 240
+  max_clipped: 0.4
+  min_sharpness: 0.3
+  max_yaw: 45
+  max_roll: 20
 mqtt:
   url: mqtts://broker.example:8883
   prefix: a/b
@@ -81,7 +94,8 @@ state: /srv/state
 		},
 		Models:    Models{Liveness: Ensemble{{"mine", 1}}, Combine: "logits", Directory: "/srv/state/models"},
 		Inference: Inference{Preference{"none"}, 2},
-		Decision:  Decision{"continuous", 0.9, 0.1, 1500 * time.Millisecond, 7, 2 * time.Minute, 0.25, Cues{"off", "deny", "deny"}},
+		Decision: Decision{"continuous", 0.9, 0.1, 0.002, 0.1, 1500 * time.Millisecond, 7, time.Second, 2 * time.Minute, 200 * time.Millisecond,
+			0.25, 0.5, 0.9, 0.3, 20, 240, 0.4, 0.3, 45, 20, Cues{"off", "deny", "deny"}},
 		MQTT: MQTT{URL: "mqtts://broker.example:8883", Prefix: "a/b", Username: `it's "me" \ #1`,
 			PasswordFile: "/run/credentials/x", Queue: 10},
 		State: "/srv/state",
@@ -159,6 +173,10 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"a delegate that isn't known", "inference: {delegate: [xnnpack, gpu]}", `1:33: inference.delegate is "gpu"; allowed is xnnpack, none, or a list of them with the best liked first`},
 		{"a delegate twice", "inference: {delegate: [xnnpack, xnnpack]}", "1:33: inference.delegate has xnnpack twice → each at most once"},
 		{"no delegates", "inference: {delegate: []}", "1:23: inference.delegate is empty → leave it out for the usual"},
+		{"a face both too dark and too bright", "decision: {min_luma: 200, max_luma: 100}", "1:22: decision.min_luma is 200; it must be below decision.max_luma, which is 100"},
+		{"a time longer than the window", "decision: {min_time: 5s}", "1:22: decision.min_time is 5s; it must not be longer than decision.window, which is 4s → what is older doesn't count"},
+		{"a time as long as the time-out", "decision: {min_time: 3s, timeout: 3s}", "1:22: decision.min_time is 3s; it must be below decision.timeout, which is 3s"},
+		{"an error rate of one in two", "decision: {accept_error: 0.5}", "1:26: decision.accept_error is 0.5; allowed is a number from 1e-06 to 0.4"},
 		{"a mode of a later version", "decision: {mode: sessions}", `1:18: decision.mode is "sessions"; allowed is continuous`},
 
 		{"a camera name with a slash", "cameras:\n  a/b:\n", `2:3: camera name "a/b": allowed are letters, digits, '.', '_' and '-', a letter or digit first, at most 64`},

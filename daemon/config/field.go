@@ -54,10 +54,23 @@ func (c *Config) fields() []field {
 			choice("mode", &c.Decision.Mode, "continuous"),
 			threshold("live_at", &c.Decision.LiveAt),
 			threshold("spoof_at", &c.Decision.SpoofAt),
+			number("accept_error", &c.Decision.AcceptError, 1e-6, 0.4),
+			number("refuse_error", &c.Decision.RefuseError, 1e-6, 0.4),
 			duration("window", &c.Decision.Window, 100*time.Millisecond, time.Minute),
 			whole("min_frames", &c.Decision.MinFrames, 5, 250),
+			duration("min_time", &c.Decision.MinTime, time.Millisecond, time.Minute),
 			duration("timeout", &c.Decision.Timeout, 500*time.Millisecond, 10*time.Minute),
+			duration("correlation", &c.Decision.Correlation, time.Millisecond, time.Minute),
 			number("min_face", &c.Decision.MinFace, 0.01, 1),
+			number("crowd", &c.Decision.Crowd, 0.1, 1),
+			number("visible", &c.Decision.Visible, 0.1, 1),
+			number("change", &c.Decision.Change, 0.01, 2),
+			number("min_luma", &c.Decision.MinLuma, 1, 254),
+			number("max_luma", &c.Decision.MaxLuma, 2, 255),
+			number("max_clipped", &c.Decision.MaxClipped, 0.01, 1),
+			number("min_sharpness", &c.Decision.MinSharpness, 0.01, 0.99),
+			number("max_yaw", &c.Decision.MaxYaw, 1, 90),
+			number("max_roll", &c.Decision.MaxRoll, 1, 180),
 			section("cues",
 				choice("repeat", &c.Decision.Cues.Repeat, Deny, Off),
 				choice("flat", &c.Decision.Cues.Flat, Deny, Off),
@@ -101,6 +114,15 @@ func (c *Config) check(r *reader) {
 	d := &c.Decision
 	if d.LiveAt != 0 && d.SpoofAt != 0 && d.SpoofAt >= d.LiveAt {
 		r.bad(r.at[&d.SpoofAt], "between the two the answer is undecided", "decision.spoof_at is %v; it must be below decision.live_at, which is %v", d.SpoofAt, d.LiveAt)
+	}
+	if d.MinLuma >= d.MaxLuma {
+		r.bad(r.at[&d.MinLuma], "", "decision.min_luma is %v; it must be below decision.max_luma, which is %v", d.MinLuma, d.MaxLuma)
+	}
+	if d.MinTime > d.Window {
+		r.bad(r.at[&d.MinTime], "what is older doesn't count", "decision.min_time is %v; it must not be longer than decision.window, which is %v", d.MinTime, d.Window)
+	}
+	if d.MinTime >= d.Timeout {
+		r.bad(r.at[&d.MinTime], "", "decision.min_time is %v; it must be below decision.timeout, which is %v", d.MinTime, d.Timeout)
 	}
 	m := &c.MQTT
 	if m.CertFile != "" && m.KeyFile == "" {
