@@ -105,11 +105,7 @@ func TestPresentations(t *testing.T) {
 	nobody := Observation{}
 	small := Face{X: 300, Y: 200, W: 25, H: 30}
 	nan := math.NaN()
-	tests := []struct {
-		name string
-		play []func(*stage)
-		want string // VERDICT CODE FRAMES@SECONDS, in order
-	}{
+	runStages(t, []stageTest{
 		{"five live frames are live", []func(*stage){frames(5, judged(here, 3))}, "live 5@0.5"},
 		{"four are not enough", []func(*stage){frames(4, judged(here, 6))}, ""},
 		{"one presentation gives one verdict", []func(*stage){frames(300, judged(here, 3))}, "live 5@0.5"},
@@ -191,7 +187,18 @@ func TestPresentations(t *testing.T) {
 		{"the clock goes back, and on", []func(*stage){frames(12, judged(here, 0.5)), back(time.Second), frames(6, judged(here, 3))}, "undecided PROCESSING_ERR 12@0.3\nlive 5@0.8"},
 		{"a frame twice is one", []func(*stage){frames(4, judged(here, 6)), back(tick), frames(1, judged(here, 6)), back(tick), frames(1, judged(here, 6))}, ""},
 		{"and breaks nothing", []func(*stage){frames(4, judged(here, 3)), back(tick), frames(2, judged(here, 3))}, "live 5@0.5"},
-	}
+	})
+}
+
+// stageTest is a script and what is said in it.
+type stageTest struct {
+	name string
+	play []func(*stage)
+	want string // asked? VERDICT CODE FRAMES@SECONDS, in order
+}
+
+func runStages(t *testing.T, tests []stageTest) {
+	t.Helper()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStage(t)
@@ -209,6 +216,9 @@ func (s *stage) String() string {
 	var lines []string
 	for i, d := range s.said {
 		words := []string{string(d.Verdict)}
+		if d.Asked {
+			words = []string{"asked", string(d.Verdict)}
+		}
 		if d.Code != "" {
 			words = append(words, string(d.Code))
 		}
