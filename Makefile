@@ -86,8 +86,8 @@ fuzz: build ## each fuzz target for FUZZTIME (default 30s)
 	done
 
 .PHONY: corrupt
-corrupt: build ## ten thousand damaged models in child processes (about five minutes)
-	go test -count=1 -v -timeout 0 -run '^TestCorruptedModels$$' ./models -corrupt 10000
+corrupt: build ## N damaged models (default 10000) in child processes: probed, then scored with (half an hour)
+	go test -count=1 -v -timeout 0 -run '^(TestCorruptedModels|TestScoreWithCorruptedModels)$$' ./models -corrupt $(or $(N),10000) -scored $(or $(N),10000)
 
 .PHONY: clean
 clean: ## remove build/

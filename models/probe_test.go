@@ -188,15 +188,21 @@ func TestCorruptedModels(t *testing.T) {
 	if testing.Short() {
 		n = min(n, 40)
 	}
+	p := testProber(t, "serve")
+	tallyCorrupted(t, n, func(i int) string { return tryCorrupted(t, p, i) })
+}
+
+// tallyCorrupted counts what becomes of so many corrupted models.
+func tallyCorrupted(t *testing.T, n int, try func(int) string) {
+	t.Helper()
 	var mu sync.Mutex
 	tally := map[string]int{}
 	var wg sync.WaitGroup
 	work := make(chan int)
 	for range 2 {
 		wg.Go(func() {
-			p := testProber(t, "serve")
 			for i := range work {
-				what := tryCorrupted(t, p, i)
+				what := try(i)
 				mu.Lock()
 				tally[what]++
 				mu.Unlock()
@@ -218,17 +224,11 @@ func TestCorruptedModels(t *testing.T) {
 	}
 }
 
-// tryCorrupted makes the model of a number, probes it, and tells what became of it.
-func tryCorrupted(t *testing.T, p *Prober, number int) string {
+// corruptedIn makes the model of a number in a folder, and tells for what it is and what was done to it.
+func corruptedIn(t *testing.T, dir string, number int) (task Task, kind string) {
 	r := rand.New(rand.NewPCG(2026, uint64(number)))
-	task := []Task{LivenessTask, FaceDetection}[number/4%2]
-	kind := []string{"file", "file, vouched for", "file, vouched for", "manifest"}[number%4]
-	dir, err := os.MkdirTemp("", "corrupted-*")
-	if err != nil {
-		t.Error(err)
-		return "not tried"
-	}
-	defer os.RemoveAll(dir)
+	task = []Task{LivenessTask, FaceDetection}[number/4%2]
+	kind = []string{"file", "file, vouched for", "file, vouched for", "manifest"}[number%4]
 	shippedIn(t, dir, task, func(manifest, data []byte) ([]byte, []byte) {
 		switch kind {
 		case "file":
@@ -238,6 +238,18 @@ func tryCorrupted(t *testing.T, p *Prober, number int) string {
 		}
 		return renewed(manifest, corrupted(r, data))
 	})
+	return task, kind
+}
+
+// tryCorrupted makes the model of a number, probes it, and tells what became of it.
+func tryCorrupted(t *testing.T, p *Prober, number int) string {
+	dir, err := os.MkdirTemp("", "corrupted-*")
+	if err != nil {
+		t.Error(err)
+		return "not tried"
+	}
+	defer os.RemoveAll(dir)
+	_, kind := corruptedIn(t, dir, number)
 	report, err := p.Probe(t.Context(), dir)
 	var e *ProbeError
 	switch {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
-	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -40,7 +39,7 @@ func (a *app) bench() *cobra.Command {
 	}
 	n := c.Flags().Int("frames", 300, "frames to measure for each size and format")
 	a.jsonFlag(c, "print a JSON object for each clip, size and format, and one at the end")
-	c.RunE = func(_ *cobra.Command, clips []string) error {
+	c.RunE = func(c *cobra.Command, clips []string) error {
 		if *n < 1 || *n > 1_000_000 {
 			return fail(ExitUsage, fmt.Errorf("--frames %d: 1 to 1000000", *n))
 		}
@@ -48,7 +47,7 @@ func (a *app) bench() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		e, err := daemon.OpenEngine(cfg, slog.New(slog.DiscardHandler))
+		e, err := a.openEngine(c.Context(), cfg)
 		if err != nil {
 			return err
 		}

@@ -141,7 +141,7 @@ func parseShare(s string) (float64, error) {
 }
 
 func (a *app) runCalibrate(ctx context.Context, o calibrateFlags, in *answers) error {
-	s, err := a.scorer()
+	s, err := a.scorer(ctx)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (a *app) calibratePair(ctx context.Context, name string) (err error) {
 	if beside == "" {
 		return fail(ExitUsage, fmt.Errorf("calibrate: --pair %q: the configuration has no such camera with a pair", name))
 	}
-	e, err := daemon.OpenEngine(cfg, slog.New(slog.DiscardHandler))
+	e, err := a.openEngine(ctx, cfg)
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,9 @@ func (a *app) runDemo(ctx context.Context, cfg config.Config, clip, once bool) (
 		return err
 	}
 	o.Config = cfg
+	if err := a.tryModels(ctx, cfg); err != nil {
+		return err
+	}
 	received, err := mqtt.Subscribe(ctx, mqtt.SubscribeOptions{URL: b.URL(), Prefix: cfg.MQTT.Prefix, Device: cfg.Device, Log: log})
 	if err != nil {
 		return fail(ExitUnavailable, err)

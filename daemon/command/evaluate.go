@@ -141,7 +141,7 @@ func (a *app) runEvaluate(ctx context.Context, o evaluateFlags, paths []string) 
 	if err != nil {
 		return err
 	}
-	s, err := a.scorer()
+	s, err := a.scorer(ctx)
 	if err != nil {
 		return err
 	}

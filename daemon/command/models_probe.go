@@ -1,8 +1,12 @@
 package command
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,6 +72,10 @@ func (a *app) prober(cfg config.Config, trust *models.Trust, limit time.Duration
 	if _, err := tflite.Load(tflite.LoadOptions{Path: cfg.Models.Runtime}); err != nil {
 		return nil, fail(ExitUnavailable, err)
 	}
+	return a.proberOf(cfg, trust, limit)
+}
+
+func (a *app) proberOf(cfg config.Config, trust *models.Trust, limit time.Duration) (*models.Prober, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("command: find this program: %w", err)
@@ -77,6 +85,50 @@ func (a *app) prober(cfg config.Config, trust *models.Trust, limit time.Duration
 		p.Options = append(p.Options, models.Options{Threads: cfg.Inference.Threads, Delegate: delegate})
 	}
 	return p, nil
+}
+
+// tryModels tries the configuration's models in child processes before this one runs them; those inside the program needn't be. A
+// bundle that was put into its folder by hand, or changed after it was installed, was never tried, and its digest says only that
+// the file is the manifest's. Nothing is remembered from one start to the next: a library and a delegate can change as well.
+func (a *app) tryModels(ctx context.Context, cfg config.Config) error {
+	names := []string{cfg.Models.Detector}
+	for _, m := range cfg.Models.Liveness {
+		names = append(names, m.Name)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		if name == "" || name == config.ShippedModel {
+			continue
+		}
+		trust, err := daemon.Trust(cfg)
+		if err != nil {
+			return err
+		}
+		p, err := a.proberOf(cfg, trust, time.Minute)
+		if err != nil {
+			return err
+		}
+		_, err = p.Probe(ctx, daemon.ModelFolder(cfg, name))
+		var e *models.ProbeError
+		switch {
+		case err == nil:
+		case errors.As(err, &e) && (e.Stage == models.StageBundle || e.Stage == models.StageRuntime):
+			// Refused before the library saw it; so it will be here, where it is known what else may be wrong.
+		case errors.As(err, &e):
+			return fail(ExitConfig, err)
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// openEngine opens the configuration's engine once its models were tried.
+func (a *app) openEngine(ctx context.Context, cfg config.Config) (*daemon.Engine, error) {
+	if err := a.tryModels(ctx, cfg); err != nil {
+		return nil, err
+	}
+	return daemon.OpenEngine(cfg, slog.New(slog.DiscardHandler))
 }
 
 func (a *app) modelsProbeChild() *cobra.Command {

@@ -18,9 +18,15 @@ import (
 	"github.com/livenessd/livenessd/models"
 )
 
+// dies is set where the child of a probe must die, as it does of some damaged files.
+const dies = "LIVENESSD_TEST_PROBE_DIES"
+
 // TestMain is the child of a probe where it is called as one: a probe runs this program again.
 func TestMain(m *testing.M) {
 	if slices.Equal(os.Args[1:], []string{"models", probeChild}) {
+		if os.Getenv(dies) != "" {
+			panic("the library would have crashed")
+		}
 		os.Exit(Main(context.Background(), Process{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr}))
 	}
 	os.Exit(m.Run())
@@ -81,6 +87,29 @@ func privateKey(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return write(t, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+}
+
+// TestAModelThatCrashesAChildIsNotRun: whatever runs models tries those first that aren't inside the program.
+func TestAModelThatCrashesAChildIsNotRun(t *testing.T) {
+	needRuntime(t)
+	folder := bundle(t, filepath.Join(t.TempDir(), "mine"), "mine", nil)
+	config := withConfig(t, "models: {liveness: [shipped, "+folder+"]}\n")
+	picture := filepath.Join("..", "..", "models", "golden", "live-1.jpg")
+	if r := call(t, "score", "--json", config, picture); r.code != ExitOK {
+		t.Fatalf("before it crashes: exit code %d: %s", r.code, r.errors)
+	}
+	t.Setenv(dies, "yes")
+	for name, args := range map[string][]string{
+		"run": {"run"}, "score": {"score", picture}, "bench": {"bench", "--frames", "1"}, "demo": {"demo", "--clip", "--once"},
+	} {
+		r := call(t, append(args, config)...)
+		if r.code != ExitConfig || !strings.Contains(r.errors, "MODEL_REFUSED") || !strings.Contains(r.errors, folder) || r.out != "" {
+			t.Errorf("%s: exit code %d: %s%s", name, r.code, r.out, r.errors)
+		}
+	}
+	if r := call(t, "score", picture); r.code != ExitOK {
+		t.Errorf("the models inside the program: exit code %d: %s", r.code, r.errors)
+	}
 }
 
 func TestABundleIsInstalledAndJudges(t *testing.T) {

@@ -18,6 +18,9 @@ func (a *app) run() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := a.tryModels(c.Context(), cfg); err != nil {
+				return err
+			}
 			log := a.logger(cfg)
 			return daemon.Run(c.Context(), daemon.Options{
 				Config: cfg, Version: a.Version, Log: log,

@@ -1,10 +1,10 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -42,7 +42,7 @@ func (a *app) score() *cobra.Command {
 	fps := c.Flags().Float64("fps", 15, "frames per second of a clip")
 	c.Flags().StringVar(&face, "face", "", "X,Y,W,H: the face's box in pixels of the upright picture; skips detection")
 	a.jsonFlag(c, "print one JSON object for each file")
-	c.RunE = func(_ *cobra.Command, files []string) error {
+	c.RunE = func(c *cobra.Command, files []string) error {
 		box, err := parseBox(face)
 		if err != nil {
 			return fail(ExitUsage, err)
@@ -50,7 +50,7 @@ func (a *app) score() *cobra.Command {
 		if !(*fps > 0 && *fps <= 1000) {
 			return fail(ExitUsage, fmt.Errorf("--fps %v: frames per second, above 0", *fps))
 		}
-		s, err := a.scorer()
+		s, err := a.scorer(c.Context())
 		if err != nil {
 			return err
 		}
@@ -108,12 +108,12 @@ type scorer struct {
 	close    func() error
 }
 
-func (a *app) scorer() (*scorer, error) {
+func (a *app) scorer(ctx context.Context) (*scorer, error) {
 	cfg, err := a.load()
 	if err != nil {
 		return nil, err
 	}
-	e, err := daemon.OpenEngine(cfg, slog.New(slog.DiscardHandler))
+	e, err := a.openEngine(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
