@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,9 +25,12 @@ type evaluateFlags struct {
 	plot      string
 	format    pad.Format
 	baselines bool
-	from, at  string // the folder that sets the threshold, and by which rule
-	atWasSaid bool
-	rule      thresholdRule
+	simulate  bool
+	// presentations to make of each folder and kind
+	presentations int
+	from, at      string // the folder that sets the threshold, and by which rule
+	atWasSaid     bool
+	rule          thresholdRule
 }
 
 func (a *app) evaluate() *cobra.Command {
@@ -53,11 +55,17 @@ func (a *app) evaluate() *cobra.Command {
 		"put beside the net what one threshold on sharpness, brightness or the size of the face achieves")
 	f.StringVar(&o.from, "threshold-from", "", "take the threshold from this `DIR`, which is laid out alike")
 	f.StringVar(&o.at, "threshold-at", "eer", "with --threshold-from: eer, or an error rate there, such as apcer=5% or bpcer=0.01")
+	f.BoolVar(&o.simulate, "simulate", false,
+		"draw presentations from the pictures and try the decision's bounds on them, beside the mean over two seconds: see docs/decision.md")
+	f.IntVar(&o.presentations, "presentations", 400, "with --simulate: how many of people, and how many of attacks, in each folder")
 	a.jsonFlag(c, "print one JSON object")
 	c.RunE = func(c *cobra.Command, paths []string) error {
 		o.atWasSaid = f.Changed("threshold-at")
 		if err := o.check(len(paths)); err != nil {
 			return fail(ExitUsage, err)
+		}
+		if o.simulate {
+			return a.runSimulate(c.Context(), o, paths)
 		}
 		return a.runEvaluate(c.Context(), o, paths)
 	}
@@ -76,6 +84,12 @@ func (o *evaluateFlags) check(folders int) (err error) {
 	}
 	if o.rule, err = parseThresholdRule(o.at); err != nil {
 		return err
+	}
+	if o.simulate && (o.from != "" || o.baselines) {
+		return errors.New("--simulate goes with neither --threshold-from nor --baselines")
+	}
+	if o.presentations < 1 || o.presentations > 1_000_000 {
+		return fmt.Errorf("--presentations %d: 1 to 1000000", o.presentations)
 	}
 	if o.plot == "" {
 		return nil
@@ -148,7 +162,7 @@ func (a *app) runEvaluate(ctx context.Context, o evaluateFlags, paths []string) 
 	defer s.close()
 	s.fps = o.fps
 	if o.faceFrom == "picture" {
-		s.face = func(m *frame.Image) models.Box { return models.Box{W: float64(m.Width), H: float64(m.Height)} }
+		s.face = wholePicture
 	}
 	var all []*measured
 	steps := 0
@@ -211,14 +225,24 @@ func (r *evaluation) draw(all []*measured, o evaluateFlags) error {
 	for i, m := range all {
 		p.Sets = append(p.Sets, pad.Set{Name: r.Folders[i].Name, Sample: m.samples[net]})
 	}
-	var b bytes.Buffer
-	if err := p.Write(&b, o.format); err != nil {
-		return fmt.Errorf("evaluate: %w", err)
+	return writePlot(o.plot, func(b *strings.Builder) error { return p.Write(b, o.format) })
+}
+
+// writePlot writes a picture once it is whole.
+func writePlot(path string, draw func(*strings.Builder) error) error {
+	var b strings.Builder
+	err := draw(&b)
+	if err == nil {
+		err = os.WriteFile(path, []byte(b.String()), 0o644)
 	}
-	if err := os.WriteFile(o.plot, b.Bytes(), 0o644); err != nil {
+	if err != nil {
 		return fmt.Errorf("evaluate: %w", err)
 	}
 	return nil
+}
+
+func wholePicture(m *frame.Image) models.Box {
+	return models.Box{W: float64(m.Width), H: float64(m.Height)}
 }
 
 // complain names the files that could not be read, on standard error.

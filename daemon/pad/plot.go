@@ -57,17 +57,9 @@ func (p Plot) Write(w io.Writer, f Format) error {
 		return fmt.Errorf("pad: plot %d sets: 1 to %d can be drawn", len(p.Sets), MostSets)
 	}
 	width, height := side+broad, max(side, vg.Length(len(p.Sets))*high)
-	var canvas interface {
-		vg.CanvasSizer
-		io.WriterTo
-	}
-	switch f {
-	case SVG:
-		canvas = vgsvg.New(width, height)
-	case PNG:
-		canvas = vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(144))}
-	default:
-		return fmt.Errorf("pad: plot as %q: svg or png", f)
+	canvas, err := newCanvas(width, height, f)
+	if err != nil {
+		return err
 	}
 	whole := draw.New(canvas)
 	whole.SetColor(color.White)
@@ -89,6 +81,22 @@ func (p Plot) Write(w io.Writer, f Format) error {
 		return fmt.Errorf("pad: write the plot: %w", err)
 	}
 	return nil
+}
+
+// canvas is what a plot is drawn on and written from.
+type canvas interface {
+	vg.CanvasSizer
+	io.WriterTo
+}
+
+func newCanvas(width, height vg.Length, f Format) (canvas, error) {
+	switch f {
+	case SVG:
+		return vgsvg.New(width, height), nil
+	case PNG:
+		return vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(144))}, nil
+	}
+	return nil, fmt.Errorf("pad: plot as %q: svg or png", f)
 }
 
 // curves are what the DET plot shows, in order.
