@@ -181,7 +181,7 @@ func (a *app) runSimulate(ctx context.Context, o evaluateFlags, paths []string) 
 	if err != nil {
 		return err
 	}
-	s, err := a.scorer()
+	s, err := a.scorer(ctx)
 	if err != nil {
 		return err
 	}
