@@ -26,6 +26,7 @@ from crops import crop
 from face import decode, of_picture, overlap, suppress
 from pipeline import odds
 from quantise import Graph, by_stride
+from schedule import told
 
 TARGET = .05  # of the live crops, single frames, may be called attacks
 FALSE = .005  # false faces a frame
@@ -37,7 +38,7 @@ def simulated(data, cache, n, seed):
     maker = pool.Maker(data, cache, seed)
     rng = maker.rng
     x, label = [], []
-    for i in range(n):
+    for i in told(range(n), 'simulated captures'):
         key, box = maker.faces[rng.integers(len(maker.faces))]
         out = np.ascontiguousarray(maker.region(maker.picture(key), box, rc.log_uniform(rng, 90, 260)))
         if rng.random() < .6:
@@ -86,7 +87,7 @@ def face(args):
     frames = facedata.Pool(os.path.join(args.cache, 'facepool'))
     sure, found, there = [], [], 0
     with torch.no_grad():
-        for i in range(0, facedata.HELD, 50):
+        for i in told(range(0, facedata.HELD, 50), 'batches of held-out frames'):
             x = torch.from_numpy(np.array(frames.x[i:i + 50])).permute(0, 3, 1, 2).float()
             out = by_stride(graph(x))
             for k in range(50):

@@ -25,6 +25,7 @@ from crops import crop
 from face import apart, overlap
 from pipeline import Detector, Judge, odds
 from points import by_hand
+from schedule import told
 
 SETS = ('nuaa-print', 'pyimagesearch-adrian-replay', 'tranvanluyt-replay', 'balveer-replay', 'manikantha-replay',
         'kevindepedri-replay', 'fullframe')
@@ -150,7 +151,7 @@ def marked(find, args, maker):
 def heads_of(find, maker, rows, frames):
     """A tally of frames with synthetic heads of these rows."""
     t, maker.heads = Tally(), rows
-    for _ in range(frames):
+    for _ in told(range(frames), 'frames of heads'):
         x, boxes, points = maker.filmed(*maker.drawn(*maker.frame()))
         there = boxes[:, 2] != 0
         t.add(find.read(find.net.real(x)), boxes[there], points[there])
@@ -160,7 +161,7 @@ def heads_of(find, maker, rows, frames):
 def face(args):
     find = Detector(args.folder)
     print(f'face_at {find.about["face_at"]}')
-    marked(find, args, Held(args.data, args.cache, 78))
+    marked(find, args, Held(args.data, args.cache, args.seed + 1))
     print(title('held-out pictures'))
     tallies = {}
     for key, img, boxes in held(args.data, args.cache):
@@ -168,8 +169,8 @@ def face(args):
         tallies.setdefault(key.split('/')[1], Tally()).add(find(img), rows)
     for name, t in tallies.items():
         print(t.row(name))
-    maker, sizes = Held(args.data, args.cache, 77), {}
-    for _ in range(args.frames):
+    maker, sizes = Held(args.data, args.cache, args.seed), {}
+    for _ in told(range(args.frames), 'simulated frames'):
         x, boxes, points = maker.make()
         points, boxes = points[boxes[:, 2] != 0], [b for b in boxes if b[2]]
         found = find.read(find.net.real(x))
@@ -178,14 +179,14 @@ def face(args):
         sizes.setdefault(k, Tally()).add(found, boxes, points)
     for k in sorted(sizes, key=lambda k: (not k[0].isdigit(), int(k.split()[0]) if k[0].isdigit() else 0)):
         print(sizes[k].row('simulated frames, ' + k))
-    maker = Held(args.data, args.cache, 79)
+    maker = Held(args.data, args.cache, args.seed + 2)
     rows = maker.rows(os.path.join(args.cache, 'heads', 'held'))
     print(title('synthetic heads of other people, filmed as in training'))
     for name, a, b in TURNS:
         print(heads_of(find, maker, [r for r in rows if a <= abs(np.degrees(r['yaw'])) < b], args.frames // 5).row(name))
     print(heads_of(find, maker, [r for r in rows if r['mask']], args.frames // 5).row('masked'))
     print('\n| dev set | pictures | with a face found |\n|---|---|---|')
-    for s in SETS:
+    for s in told(SETS, 'sets'):
         n = [len(find(img)) for _, img in pictures(os.path.join(args.data, 'dev', s))]
         print(f'| {s} | {len(n)} | {np.mean([v > 0 for v in n]):.1%} |')
 
@@ -218,7 +219,7 @@ def liveness(args):
         teacher = MiniFASNetV2(os.path.join(args.teacher, '2.7_80x80_MiniFASNetV2.pth'))
         scorers['MiniFASNetV2, float'] = {}
     silent, kinds = {}, {}
-    for s in SETS:
+    for s in told(SETS, 'sets'):
         for label in ('live', 'spoof'):
             for path, img in pictures(os.path.join(args.data, 'dev', s, label)):
                 h, w = img.shape[:2]
@@ -302,6 +303,7 @@ def main():
     p.add_argument('folder', help='of the model')
     p.add_argument('data')
     p.add_argument('cache', help='where faces.json lies')
+    p.add_argument('--seed', type=int, default=77, help='of the simulated frames')
     p.add_argument('--frames', type=int, default=1500, help='simulated frames of held-out people and places')
     p = what.add_parser('liveness')
     p.add_argument('folder', help='of the model')

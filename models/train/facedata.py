@@ -317,13 +317,14 @@ class Maker:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data', help='folder of the training pictures')
-    parser.add_argument('cache')
+    parser.add_argument('cache', help='folder of faces.json, of what people.py, heads.py and points.py made, and of the frames')
+    parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--count', type=int, help='stop when so many frames have ever been made; default: never')
     args = parser.parse_args()
     data, cache = args.data, args.cache
     cv2.setNumThreads(1)
     pool = Pool(os.path.join(cache, 'facepool'), write=True)
-    maker = Maker(data, cache, int(pool.count[0]) + 1)
+    maker = Maker(data, cache, int(pool.count[0]) + args.seed)
     start, first = time.time(), int(pool.count[0])
     while args.count is None or int(pool.count[0]) < args.count:
         n = int(pool.count[0])

@@ -3,11 +3,12 @@
     faces.py DATA TEACHER OUT.json
 
 DATA/train is read; OUT.json maps a picture's path below DATA to a list of [x, y, w, h, confidence], the surest first. A
-picture that is there already is not looked at again.
+picture that is there already is not looked at again; what was found is written every half minute.
 """
 import argparse
 import json
 import os
+import time
 
 import cv2
 
@@ -59,20 +60,26 @@ def main():
     data, teacher, out = args.data, args.teacher, args.out
     found = json.load(open(out)) if os.path.exists(out) else {}
     find = RetinaFace(teacher)
-    for folder in FOLDERS:
-        for name in sorted(os.listdir(os.path.join(data, 'train', folder))):
-            key = os.path.join('train', folder, name)
-            if key in found:
-                continue
-            img = cv2.imread(os.path.join(data, key))
-            if img is None:
-                continue
-            sides = (192, 400) if 'background' in folder or folder == 'caltech-faces' else (192,)
-            found[key] = [[round(v, 3) for v in b] for b in find(img, sides)]
-    os.makedirs(os.path.dirname(out), exist_ok=True)
-    with open(out + '.new', 'w') as f:
-        json.dump(found, f)
-    os.replace(out + '.new', out)
+    os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
+
+    def save():
+        with open(out + '.new', 'w') as f:
+            json.dump(found, f)
+        os.replace(out + '.new', out)
+    every = [os.path.join('train', folder, name) for folder in FOLDERS for name in sorted(os.listdir(os.path.join(data, 'train', folder)))]
+    todo = [key for key in every if key not in found]
+    begun = shown = time.monotonic()
+    for i, key in enumerate(todo):
+        if time.monotonic() - shown > 30:
+            shown = time.monotonic()
+            save()
+            print(f'{i} of {len(todo)} pictures, {(shown - begun) / i * (len(todo) - i) / 60:.1f} min left', flush=True)
+        img = cv2.imread(os.path.join(data, key))
+        if img is None:
+            continue
+        sides = (192, 400) if 'background' in key or 'caltech-faces' in key else (192,)
+        found[key] = [[round(v, 3) for v in b] for b in find(img, sides)]
+    save()
     for folder in FOLDERS:
         n = [v for k, v in found.items() if k.startswith(f'train/{folder}/')]
         print(folder, len(n), 'pictures,', sum(bool(v) for v in n), 'with a face')

@@ -10,7 +10,6 @@ thrown away, and sees no picture that facedata.held_out keeps aside.
 import argparse
 import json
 import os
-import time
 
 import cv2
 import numpy as np
@@ -19,6 +18,7 @@ import torch.nn as nn
 
 import recapture as rc
 from facedata import held_out
+from schedule import Schedule, told
 
 SIDE, BATCH, RATE = 64, 64, 2e-3
 MIRROR = [1, 0, 2, 4, 3]
@@ -124,24 +124,27 @@ def tensor(x):
     return torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2).float()
 
 
-def train(data, cache, minutes, marks=True):
-    rng = np.random.default_rng(1)
-    torch.manual_seed(1)
+def train(data, cache, minutes, marks=True, path='', seed=1):
+    """path: of the checkpoint; without one, a training that is stopped begins anew."""
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
     examples, net = Examples(data, cache, rng, marks), Labeller()
     opt = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-2)
-    start, n, run = time.monotonic(), 0, 0.
-    while (f := (time.monotonic() - start) / (60 * minutes)) < 1:
-        for g in opt.param_groups:
-            g['lr'] = RATE * min(1, n / 100 + .02) * .5 * (1 + np.cos(np.pi * f))
+    schedule = Schedule(path, minutes, net, opt, warmup=100 * BATCH, of=seed)
+    run, n = 0., 0
+    while schedule.going():
+        schedule.rate(RATE)
         x, p = zip(*(examples.one() for _ in range(BATCH)))
         loss = nn.functional.smooth_l1_loss(net(tensor(x)), torch.from_numpy(np.stack(p)).float().flatten(1), beta=.05)
         opt.zero_grad(set_to_none=True)
         loss.backward()
         opt.step()
+        schedule.step(BATCH)
         n += 1
         run += (float(loss) - run) * .02 if run else float(loss)
         if n % 100 == 0:
-            print(f'{n * BATCH} faces, loss {run:.4f}, {minutes * (1 - f):.1f} min left', flush=True)
+            print(f'{schedule.seen} faces, loss {run:.4f}, {schedule.left()}', flush=True)
+    schedule.save()
     return net.eval()
 
 
@@ -162,14 +165,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data', help='folder of the training pictures')
     parser.add_argument('cache', help='where faces.json and heads/train lie')
-    parser.add_argument('--minutes', type=float, default=3.)
+    parser.add_argument('--minutes', type=float, default=3., help='of training the labeller; its state lies in CACHE/points.pt')
+    parser.add_argument('--seed', type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '1')))
     cv2.setNumThreads(1)
     known = {k: v.tolist() for k, v in landmarks(args.data).items()}
-    net, out = train(args.data, args.cache, args.minutes), {}
+    net, out = train(args.data, args.cache, args.minutes, path=os.path.join(args.cache, 'points.pt'), seed=args.seed), {}
     marked = by_hand()
-    for key, boxes in json.load(open(os.path.join(args.cache, 'faces.json'))).items():
+    for key, boxes in told(json.load(open(os.path.join(args.cache, 'faces.json'))).items(), 'pictures'):
         img = cv2.imread(os.path.join(args.data, key)) if boxes else None
         rows = [np.round(ask(net, img, b), 2).tolist() for b in boxes]
         if boxes and key in known:

@@ -5,10 +5,9 @@
 Batch norm and the scaling of the pixels are folded into the convolutions, activation ranges are measured on crops or frames of
 the pool, and the graph's own weights are then trained for some minutes as the int8 kernels will see them: nets with ReLU6 and
 batch norm lose one or two per cent of their verdicts otherwise. CACHE/face.pt or liveness.pt is read (its running average),
-CACHE/face-int8.pt or liveness-int8.pt written: all that export.py needs.
+CACHE/face-int8.pt or liveness-int8.pt written: all that export.py needs. A training that was stopped goes on where it was (CACHE/face-tuning.pt or liveness-tuning.pt).
 """
 import argparse
-import math
 import os
 import time
 
@@ -22,6 +21,7 @@ import facedata
 import liveness
 import pool as crops
 from nets import FaceNet, LivenessNet
+from schedule import Schedule
 
 
 RATE = 1e-3  # of tuning, relative to the size of what is tuned
@@ -328,30 +328,29 @@ def main():
     print(*lines, sep='\n', flush=True)
     # Adam's steps don't know that folding made the first convolution's weights a hundred times smaller than others.
     opt = torch.optim.Adam([{'params': [p], 'size': float(p.detach().pow(2).mean().sqrt())} for p in graph.parameters()])
-    average = {k: v.clone() for k, v in graph.state_dict().items()}
-    start, shown, n, run = time.monotonic(), time.monotonic(), 0, 0.
-    while args.minutes and (f := (time.monotonic() - start) / (60 * args.minutes)) < 1:
-        for g in opt.param_groups:
-            g['lr'] = RATE * g['size'] * min(1, n / 50 + .02) * .5 * (1 + math.cos(math.pi * f))
+    path = os.path.join(args.cache, args.net + '-tuning.pt')
+    schedule = Schedule(path, args.minutes, graph, opt, warmup=50 * task.batch, decay=.99, of=[state['seen'], state['spent'], args.seed])
+    rng, shown, run = np.random.default_rng([args.seed, schedule.seen]), time.monotonic(), 0.
+    while schedule.going():
+        schedule.rate(RATE)
         loss = task.loss(graph, task.draw(rng))
         opt.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(graph.parameters(), 5.)
         opt.step()
-        n += 1
+        schedule.step(task.batch)
         run += (float(loss) - run) * .02 if run else float(loss)
-        with torch.no_grad():
-            for k, v in graph.state_dict().items():
-                average[k].lerp_(v, 1 - min(.99, n / (n + 20)))
         if time.monotonic() - shown > 30:
             shown = time.monotonic()
-            print(f'{n * task.batch} samples, loss {run:.4f}, {args.minutes * (1 - f):.1f} min left', flush=True)
-    if n:
-        graph.load_state_dict(average)
-        lines.append(f'int8 after {n * task.batch} samples more: {task.report(graph, True)}')
+            print(f'{schedule.seen} samples, loss {run:.4f}, {schedule.left()}', flush=True)
+    if schedule.seen:
+        graph.load_state_dict(schedule.average)
+        lines.append(f'int8 after {schedule.seen} samples more: {task.report(graph, True)}')
         print(lines[-1], flush=True)
     graph.save(os.path.join(args.cache, args.net + '-int8.pt'), curve=lines, seen=state['seen'], spent=state['spent'],
-               tuned=n * task.batch)
+               tuned=schedule.seen)
+    if os.path.exists(path):
+        os.remove(path)
 
 
 if __name__ == '__main__':
