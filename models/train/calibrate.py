@@ -7,7 +7,8 @@ face: the least P(face) at which held-out frames of the pool show at most FALSE 
 
 liveness: makes the logits mean what they say. One temperature is fitted on simulated captures of the training faces (genuine,
 behind simulated screens and paper) and on synthetic people of seeds that were never trained on (CACHE/synthetic/held), and is
-folded into the last layer; the thresholds follow from the error rates there. Real attacks are another matter: see evaluate.py.
+folded into the last layer; the thresholds follow from the error rates there, and what an answer is worth as evidence from the same
+scores. Real attacks are another matter: see evaluate.py.
 
 The answers are written into CACHE/face-int8.pt and liveness-int8.pt, where export.py finds them.
 """
@@ -31,6 +32,7 @@ from schedule import told
 TARGET = .05  # of the live crops, single frames, may be called attacks
 FALSE = .005  # false faces a frame
 OVERLAP = .4
+MOST = 4.  # what one picture can prove at most, in log-likelihood ratios
 
 
 def simulated(data, cache, n, seed):
@@ -75,6 +77,36 @@ def loss(z, live, temperature):
     """Mean of the two classes' log losses."""
     o = odds(z / temperature)
     return (np.logaddexp(0, -o[live]).mean() + np.logaddexp(0, o[~live]).mean()) / 2
+
+
+def evidence(live, attack):
+    """What an answer is worth to the decision: log(p(answer | living) / p(answer | attack)) as slope × log-odds + offset, clipped.
+
+    live and attack are the log-odds of each part. The line is a logistic regression in which each part and each side weighs the
+    same, so that its log-odds are the ratio. It is clipped to what the worse part has shown: at the threshold that tells most, one
+    error more than was seen, and never beyond ±MOST.
+    """
+    x = np.concatenate(live + attack)
+    y = np.concatenate([np.full(len(o), y) for side, y in ((live, 1.), (attack, 0.)) for o in side])
+    weight = np.concatenate([np.full(len(o), .5 / len(side) / len(o)) for side in (live, attack) for o in side])
+    design, w = np.stack([x, np.ones_like(x)], 1), np.array([1., 0.])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(design @ w, -30, 30)))
+        hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + 1e-6 * np.eye(2)
+        w = w + np.linalg.solve(hessian, design.T @ (weight * (y - p)) - 1e-6 * (w - [1., 0.]))
+    if not w[0] > 0:
+        raise SystemExit(f'living people look less alive than attacks: slope {w[0]:.3f}')
+
+    def shown(sure, other):
+        """The most that an answer from some threshold on tells."""
+        sure, other = np.sort(sure), np.sort(other)
+        right = 1 - np.searchsorted(sure, sure) / len(sure)
+        wrong = (len(other) - np.searchsorted(other, sure) + 1) / (len(other) + 1)
+        return float(np.log(right / wrong).max())
+    most = min(shown(a, b) for a, b in zip(live, attack))
+    least = min(shown(-b, -a) for a, b in zip(live, attack))
+    bound = lambda v: float(np.clip(v, .1, MOST))
+    return {'slope': round(float(w[0]), 3), 'offset': round(float(w[1]), 3), 'least': round(-bound(least), 2), 'most': round(bound(most), 2)}
 
 
 def rewrite(graph, state, path):
@@ -142,6 +174,8 @@ def liveness(args):
                      f'live ones {(p >= live_p).mean():.3f}; '
                      f'at spoof_at {spoof_p:.2f} live ones refused {(p <= spoof_p).mean():.3f}, '
                      f'attacked ones {(q <= spoof_p).mean():.3f}')
+    state['evidence'] = evidence(live, attack)
+    lines.append('evidence: {slope} × log-odds + {offset}, from {least} to {most}'.format(**state['evidence']))
     print(*lines, sep='\n')
     state['calibration'] = lines
     rewrite(graph, state, path)

@@ -111,6 +111,8 @@ def manifest(kind, state, file, digest, version):
         # Classes 0 and 2 are kinds of attack, but real prints come out as 2 as well (see the card): no names, then.
         lines += ['crop:', '  rule: minifasnet', '  scale: 2.7', 'output:', '  kind: logits', '  classes: 3', '  live: 1', 'thresholds:',
                   f'  live_at: {state["live_at"]}', f'  spoof_at: {state["spoof_at"]}']
+        if 'evidence' in state:  # a checkpoint from before calibrate.py measured it has none
+            lines += ['calibration:'] + [f'  {k}: {state["evidence"][k]}' for k in ('slope', 'offset', 'least', 'most')]
     return '\n'.join(lines) + '\n'
 
 
