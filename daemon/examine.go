@@ -63,7 +63,7 @@ func (e *Examiner) Examine(m *frame.Image, d *decision.Decider) (Finding, error)
 	if f.Code != "" || f.Main < 0 {
 		return f, nil
 	}
-	e.look(&f, m, faces[f.Main].Box)
+	e.look(&f, m, faces[f.Main])
 	if f.Code = d.Gate(&f.Look); f.Code != "" {
 		f.Times.Crop = e.Now().Sub(t1)
 		return f, nil
@@ -76,15 +76,16 @@ func (e *Examiner) Examine(m *frame.Image, d *decision.Decider) (Finding, error)
 func (e *Examiner) ExamineBox(m *frame.Image, b models.Box) (Finding, error) {
 	f := Finding{Faces: []models.Face{{Box: b, Score: 1}}, Given: true}
 	start := e.Now()
-	e.look(&f, m, b)
+	e.look(&f, m, f.Faces[0])
 	err := e.judge(&f, m, b, start)
 	return f, err
 }
 
-func (e *Examiner) look(f *Finding, m *frame.Image, b models.Box) {
+func (e *Examiner) look(f *Finding, m *frame.Image, face models.Face) {
 	if e.Looker != nil {
-		f.Look = e.Looker.Measure(m, b.X, b.Y, b.W, b.H)
+		f.Look = e.Looker.Measure(m, face.X, face.Y, face.W, face.H)
 	}
+	pose(&f.Look, face)
 }
 
 func (e *Examiner) judge(f *Finding, m *frame.Image, b models.Box, start time.Time) error {
