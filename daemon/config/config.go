@@ -26,8 +26,10 @@ type Config struct {
 	Models    Models
 	Inference Inference
 	Decision  Decision
-	MQTT      MQTT
-	State     string // folder for what must survive a restart
+	// Applications are who may ask for sessions, by the name in requests and topics.
+	Applications map[string]Application
+	MQTT         MQTT
+	State        string // folder for what must survive a restart
 }
 
 // Log is what is written to standard error.
@@ -101,7 +103,7 @@ func (p Preference) First() string {
 
 // Decision is when a verdict is given. Thresholds of 0 are for the liveness model's manifest to say.
 type Decision struct {
-	Mode            string // continuous
+	Mode            string // Continuous or OnRequest
 	LiveAt, SpoofAt float64
 
 	AcceptError, RefuseError float64 // rates
@@ -136,6 +138,54 @@ const (
 	Required = "required"
 	Off      = "off"
 )
+
+// Application is what holds for the sessions of one application.
+type Application struct {
+	Liveness   Switches // until somebody sets them over MQTT
+	Thresholds Thresholds
+	OnAttack   string // DenyAttack or BanAttacker
+	After      int    // attacks that ban
+	Within     time.Duration
+	For        time.Duration
+}
+
+// Switches is whether liveness is judged, by purpose.
+type Switches struct{ Authentication, Enrollment bool }
+
+// Thresholds is how strict it is with whom, by purpose.
+type Thresholds struct{ Authentication, Enrollment Strictness }
+
+// Strictness is a word for it, or numbers.
+type Strictness struct {
+	Level           string // Relaxed, Normal or Strict; "" where there are numbers
+	LiveAt, SpoofAt float64
+}
+
+// The words for strictness.
+const (
+	Relaxed = "relaxed"
+	Normal  = "normal"
+	Strict  = "strict"
+)
+
+// What follows on an attack.
+const (
+	DenyAttack  = "deny"
+	BanAttacker = "ban"
+)
+
+// The modes.
+const (
+	Continuous = "continuous" // each presentation is judged
+	OnRequest  = "on_request" // nothing is, unless a session runs
+)
+
+// DefaultApplication is an application of which nothing was said. Whoever is enrolled by mistake is let in for ever, so that enrollment is
+// strict.
+func DefaultApplication() Application {
+	return Application{Liveness: Switches{true, true}, Thresholds: Thresholds{Strictness{Level: Normal}, Strictness{Level: Strict}},
+		OnAttack: DenyAttack, After: 3, Within: 10 * time.Minute, For: 15 * time.Minute}
+}
 
 // MQTT is the broker and what is told to it.
 type MQTT struct {
@@ -217,6 +267,8 @@ func (m machine) base() Config {
 			MinFace: 0.08, Crowd: 0.6, Visible: 0.7, Change: 0.25,
 			MinLuma: 35, MaxLuma: 235, MaxClipped: 0.55, MinSharpness: 0.28, MaxYaw: 35, MaxRoll: 30,
 			Cues: Cues{Repeat: Deny, Flat: Off, Infrared: Required}},
+		Applications: map[string]Application{"default": DefaultApplication()},
+
 		MQTT:  MQTT{URL: "mqtt://localhost:1883", Prefix: "livenessd", Queue: 1000},
 		State: m.state,
 	}

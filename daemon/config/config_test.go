@@ -77,6 +77,15 @@ decision:
   min_sharpness: 0.3
   max_yaw: 45
   max_roll: 20
+applications:
+  staff-door:
+    liveness: {enrollment: false}
+    thresholds: {authentication: {live_at: .7, spoof_at: 0.2}, enrollment: relaxed}
+    on_attack: ban
+    after: 2
+    within: 1m
+    for: 1440m
+  "1":
 mqtt:
   url: mqtts://broker.example:8883
   prefix: a/b
@@ -96,6 +105,10 @@ state: /srv/state
 		Inference: Inference{Preference{"none"}, 2},
 		Decision: Decision{"continuous", 0.9, 0.1, 0.002, 0.1, 1500 * time.Millisecond, 7, time.Second, 2 * time.Minute, 200 * time.Millisecond,
 			0.25, 0.5, 0.9, 0.3, 20, 240, 0.4, 0.3, 45, 20, Cues{"off", "deny", "deny"}},
+		Applications: map[string]Application{
+			"staff-door": {Switches{true, false}, Thresholds{Strictness{"", 0.7, 0.2}, Strictness{Level: "relaxed"}}, "ban", 2, time.Minute, 24 * time.Hour},
+			"1":          DefaultApplication(),
+		},
 		MQTT: MQTT{URL: "mqtts://broker.example:8883", Prefix: "a/b", Username: `it's "me" \ #1`,
 			PasswordFile: "/run/credentials/x", Queue: 10},
 		State: "/srv/state",
@@ -130,12 +143,12 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"unknown key, near none", "log:\n  colour: on\n", `2:3: unknown key "log.colour" → known here: level, format`},
 		{"unknown key in a camera", "cameras:\n  front:\n    with: 5\n", `3:5: unknown key "cameras.front.with" → known here: path, format, size, fps, role, pair, pair_map`},
 		{"unknown key after letters beyond ASCII", "{device: é, x: 1}", "1:10: device is \"é\"; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64" +
-			"\n1:13: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, mqtt, state"},
+			"\n1:13: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, state"},
 		{"a key twice", "device: a\nlog: {}\ndevice: b\n", `3:1: key "device" is already in line 1 → keep one of the two`},
 		{"a key of a later version", "console:\n  listen: x\n", "1:1: console is not in this version → remove it; nothing would act on it"},
 		{"a key of a later version in a camera", "cameras: {a: {mirror: x}}", "1:15: cameras.a.mirror is not in this version → remove it; nothing would act on it"},
 		{"several problems at once", "x: 1\nlog: {level: loud}\ndecision: {min_frames: 4}\n",
-			"1:1: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, mqtt, state\n" +
+			"1:1: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, state\n" +
 				"2:14: log.level is \"loud\"; allowed is debug, info, warn, error\n" +
 				"3:24: decision.min_frames is 4; allowed is a whole number from 5 to 250"},
 
@@ -177,7 +190,7 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"a time longer than the window", "decision: {min_time: 5s}", "1:22: decision.min_time is 5s; it must not be longer than decision.window, which is 4s → what is older doesn't count"},
 		{"a time as long as the time-out", "decision: {min_time: 3s, timeout: 3s}", "1:22: decision.min_time is 3s; it must be below decision.timeout, which is 3s"},
 		{"an error rate of one in two", "decision: {accept_error: 0.5}", "1:26: decision.accept_error is 0.5; allowed is a number from 1e-06 to 0.4"},
-		{"a mode of a later version", "decision: {mode: sessions}", `1:18: decision.mode is "sessions"; allowed is continuous`},
+		{"a mode of a later version", "decision: {mode: sessions}", `1:18: decision.mode is "sessions"; allowed is continuous, on_request`},
 
 		{"a camera name with a slash", "cameras:\n  a/b:\n", `2:3: camera name "a/b": allowed are letters, digits, '.', '_' and '-', a letter or digit first, at most 64`},
 		{"a camera name with a wild card", "cameras: {\"+\": {}}", `1:11: camera name "+": allowed are letters, digits, '.', '_' and '-', a letter or digit first, at most 64`},
@@ -206,6 +219,18 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 			"2:17: cameras.a.pair_map makes a picture -1 times as large; two cameras side by side have 0.04 to 25 → 1, 0, 0, 0, 1, 0 is the same place"},
 		{"a role that nobody has", "cameras:\n  a: {role: uv}\n", `2:13: cameras.a.role is "uv"; allowed is rgb, ir`},
 		{"a cue that can't be required", "decision: {cues: {repeat: required}}", `1:27: decision.cues.repeat is "required"; allowed is deny, off`},
+
+		{"no applications", "applications: {}", "1:15: applications is empty → name one, or leave the key out for one that is called default"},
+		{"an application that is no level of a topic", "applications: {a/b: {}}", `1:16: application name "a/b": allowed are letters, digits, '.', '_' and '-', a letter or digit first, at most 64`},
+		{"a key that no application has", "applications: {a: {on_atack: ban}}", `1:20: unknown key "applications.a.on_atack" → did you mean "applications.a.on_attack"?`},
+		{"a switch that is a word", "applications: {a: {liveness: {enrollment: off}}}", `1:43: applications.a.liveness.enrollment is "off"; allowed is true or false`},
+		{"another word for strict", "applications: {a: {thresholds: {enrollment: hard}}}", `1:45: applications.a.thresholds.enrollment is "hard"; allowed is relaxed, normal, strict, or the keys live_at and spoof_at`},
+		{"half the thresholds", "applications: {a: {thresholds: {enrollment: {live_at: 0.5}}}}", "1:45: applications.a.thresholds.enrollment needs both live_at and spoof_at"},
+		{"an application's thresholds the wrong way round", "applications: {a: {thresholds: {enrollment: {live_at: 0.5, spoof_at: 0.6}}}}",
+			"1:70: applications.a.thresholds.enrollment.spoof_at is 0.6; it must be below live_at, which is 0.5 → between the two the answer is undecided"},
+		{"another thing to do about attacks", "applications: {a: {on_attack: shout}}", `1:31: applications.a.on_attack is "shout"; allowed is deny, ban`},
+		{"a ban after nothing", "applications: {a: {after: 0}}", "1:27: applications.a.after is 0; allowed is a whole number from 1 to 100"},
+		{"a ban without an end", "applications: {a: {for: 99999999m}}", `1:25: applications.a.for is "99999999m"; allowed is a time from 1s to 10080m`},
 
 		{"a password", "mqtt:\n  password: hunter2\n",
 			"2:3: mqtt.password is a secret, which never stands in this file → write it into a file that only livenessd's user can read, and name that with mqtt.password_file"},
@@ -437,7 +462,7 @@ func TestThePreferenceIsTheFirst(t *testing.T) {
 
 // leaves lists the pointers to a struct's values.
 func leaves(v reflect.Value, name string, out map[any]string) {
-	if v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[Size]() {
+	if v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[Size]() && v.Type() != reflect.TypeFor[Strictness]() {
 		for i := range v.NumField() {
 			leaves(v.Field(i), name+"."+v.Type().Field(i).Name, out)
 		}
@@ -493,22 +518,21 @@ func TestTheExampleHasEveryKeyWithItsDefault(t *testing.T) {
 	}
 	check(&cfg, r.at)
 
-	lines := strings.Split(string(text), "\n")
-	begin, end := -1, -1
-	for i, l := range lines {
-		switch {
-		case l == "  camera:":
-			begin = i + 1
-		case begin > 0 && end < 0 && l == "":
-			end = i
+	// below gives the lines below one, up to an empty one.
+	below := func(line string) string {
+		_, after, found := strings.Cut(string(text), "\n"+line+"\n")
+		if !found {
+			t.Fatalf("no %q in the example", line)
 		}
-	}
-	if begin < 0 || end < 0 {
-		t.Fatal("no camera in the example")
+		part, _, _ := strings.Cut(after, "\n\n")
+		return part
 	}
 	cam, camReader := Camera{}, &reader{at: map[any]position{}}
-	targets(t, camReader, strings.Join(lines[begin:end], "\n"), cam.fields())
+	targets(t, camReader, below("  camera:"), cam.fields())
 	check(&cam, camReader.at)
+	app, appReader := Application{}, &reader{at: map[any]position{}}
+	targets(t, appReader, below("  default:"), app.fields())
+	check(&app, appReader.at)
 
 	// Each line with a value says something to people: a comment on it or above it, or a name that needs none.
 	for _, key := range []string{"device", "path", "live_at", "window", "min_face", "queue", "state"} {
@@ -543,7 +567,7 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(example)
-	for _, s := range []string{"", "\ufeff# x\r\n", "a: &a [*a, *a]\n", "cameras: {front: {path: replay:x, size: 1x1}}\n", "cameras: {a: {pair: b, pair_map: [1, 0, 0, 0, 1, 0]}, b: {role: ir, path: x}}\n", "mqtt:\n\turl: x\n",
+	for _, s := range []string{"applications: {a: {thresholds: {enrollment: {live_at: .5, spoof_at: .4}}, on_attack: ban, for: 1m}}\n", "", "\ufeff# x\r\n", "a: &a [*a, *a]\n", "cameras: {front: {path: replay:x, size: 1x1}}\n", "cameras: {a: {pair: b, pair_map: [1, 0, 0, 0, 1, 0]}, b: {role: ir, path: x}}\n", "mqtt:\n\turl: x\n",
 		"decision: {live_at: .nan, window: 1e9s}\n", "? {a: b}\n: c\n", "<<: {device: x}\n", "--- a\n--- b\n", "device: !!binary aGk=\n",
 		"models: {liveness: [a, {name: 'b: c', weight: 1e-2}, {name: shipped}], combine: probabilities, trusted_keys: [k, \"A+/=\"]}\n", "log: |\n  x\n",
 		"models: {runtime: \"\\u00e9\\ud83d\\x00\"}", "cameras:\n  \"a\": &x\n  b: *x\n", "{", "[[[[", "%YAML 1.2\n---\n", "state: 'a\n\n b'\n"} {

@@ -51,7 +51,7 @@ func (c *Config) fields() []field {
 			later("deadline"),
 		),
 		section("decision",
-			choice("mode", &c.Decision.Mode, "continuous"),
+			choice("mode", &c.Decision.Mode, Continuous, OnRequest),
 			threshold("live_at", &c.Decision.LiveAt),
 			threshold("spoof_at", &c.Decision.SpoofAt),
 			number("accept_error", &c.Decision.AcceptError, 1e-6, 0.4),
@@ -77,7 +77,7 @@ func (c *Config) fields() []field {
 				choice("infrared", &c.Decision.Cues.Infrared, Required, Deny, Off),
 			),
 		),
-		later("applications"),
+		applications("applications", &c.Applications),
 		section("mqtt",
 			brokerURL("url", &c.MQTT.URL),
 			topic("prefix", &c.MQTT.Prefix),
@@ -106,6 +106,23 @@ func (c *Camera) fields() []field {
 		text("pair", &c.Pair),
 		pairMap("pair_map", &c.PairMap),
 		later("rotate"), later("mirror"), later("region"), later("identity"), later("allow_virtual"),
+	}
+}
+
+func (a *Application) fields() []field {
+	return []field{
+		section("liveness",
+			truth("authentication", &a.Liveness.Authentication),
+			truth("enrollment", &a.Liveness.Enrollment),
+		),
+		section("thresholds",
+			strictness("authentication", &a.Thresholds.Authentication),
+			strictness("enrollment", &a.Thresholds.Enrollment),
+		),
+		choice("on_attack", &a.OnAttack, DenyAttack, BanAttacker),
+		whole("after", &a.After, 1, 100),
+		duration("within", &a.Within, time.Second, 7*24*time.Hour),
+		duration("for", &a.For, time.Second, 7*24*time.Hour),
 	}
 }
 
@@ -276,6 +293,96 @@ func pairMap(key string, p *[6]float64) field {
 			w.line(key, "["+strings.Join(all, ", ")+"]")
 		},
 	}
+}
+
+// maxApplications bounds what is published for each.
+const maxApplications = 100
+
+func applications(key string, p *map[string]Application) field {
+	return field{
+		key: key, target: p,
+		read: func(r *reader, name string, n ast.Node) {
+			all := map[string]Application{}
+			r.entries(n, name, func(key string, at position, value ast.Node) {
+				if !validName(key) {
+					r.bad(at, "", "application name %q: allowed are letters, digits, '.', '_' and '-', a letter or digit first, at most %d", shorten(key), maxName)
+					return
+				}
+				a := DefaultApplication()
+				if !null(value) {
+					r.mapping(value, name+"."+key+".", a.fields())
+				}
+				all[key] = a
+			})
+			switch {
+			case len(all) == 0 && len(r.problems) == 0:
+				r.bad(where(n), "name one, or leave the key out for one that is called default", "%s is empty", name)
+			case len(all) > maxApplications:
+				r.bad(where(n), "", "%s has %d; allowed are %d", name, len(all), maxApplications)
+			}
+			*p = all
+		},
+		write: func(w *writer) {
+			w.section(key, func() {
+				for _, name := range slices.Sorted(maps.Keys(*p)) {
+					a := (*p)[name]
+					w.section(quote(name), func() { w.fields(a.fields()) })
+				}
+			})
+		},
+	}
+}
+
+func truth(key string, p *bool) field {
+	return scalar(key, p, "true or false", func(n ast.Node) (bool, string, bool) {
+		b, ok := n.(*ast.BoolNode)
+		if !ok {
+			return false, "", false
+		}
+		return b.Value, "", true
+	}, strconv.FormatBool)
+}
+
+// strictness is a word, or the two thresholds.
+func strictness(key string, p *Strictness) field {
+	words := []string{Relaxed, Normal, Strict}
+	return field{
+		key: key, target: p,
+		read: func(r *reader, name string, n ast.Node) {
+			switch n.(type) {
+			case *ast.MappingNode, *ast.MappingValueNode:
+				s, before := Strictness{}, len(r.problems)
+				r.mapping(n, name+".", s.fields())
+				switch {
+				case len(r.problems) > before:
+				case s.LiveAt == 0 || s.SpoofAt == 0:
+					r.bad(where(n), "", "%s needs both live_at and spoof_at", name)
+				case s.SpoofAt >= s.LiveAt:
+					r.bad(r.at[&s.SpoofAt], "between the two the answer is undecided", "%s.spoof_at is %v; it must be below live_at, which is %v", name, s.SpoofAt, s.LiveAt)
+				default:
+					*p = s
+				}
+				return
+			}
+			word, _, ok := textOf(n)
+			if !ok || !slices.Contains(words, word) {
+				r.wrong(n, name, strings.Join(words, ", ")+", or the keys live_at and spoof_at", "")
+				return
+			}
+			*p = Strictness{Level: word}
+		},
+		write: func(w *writer) {
+			if p.Level != "" {
+				w.line(key, p.Level)
+				return
+			}
+			w.section(key, func() { w.fields(p.fields()) })
+		},
+	}
+}
+
+func (s *Strictness) fields() []field {
+	return []field{threshold("live_at", &s.LiveAt), threshold("spoof_at", &s.SpoofAt)}
 }
 
 // scalar is a field whose value stands behind its key. parse says false where the value isn't allowed.
