@@ -45,6 +45,8 @@ type Options struct {
 	Log     *slog.Logger
 	// OpenCamera replaces the cameras of the configuration, for the demo and for tests.
 	OpenCamera func(name string, c config.Camera) (Camera, error)
+	// Stateless keeps nothing on the disk, and so takes no requests.
+	Stateless bool
 	// Ready is called once when models and cameras are open.
 	Ready func(*Engine)
 }
@@ -59,11 +61,24 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return &fault{ErrInternal, err, ""}
 	}
+	var d *desk
+	var asked chan mqtt.Asked
+	if !o.Stateless {
+		asked = make(chan mqtt.Asked, waitingRequests)
+	}
+	// The client is there before the desk, which needs it, and may deliver what is queued already.
+	behind := make(chan struct{})
 	client, err := mqtt.New(mqtt.Options{
 		URL: o.Config.MQTT.URL, Prefix: o.Config.MQTT.Prefix, Device: o.Config.Device, Username: o.Config.MQTT.Username,
 		PasswordFile: o.Config.MQTT.PasswordFile, CAFile: o.Config.MQTT.CAFile, CertFile: o.Config.MQTT.CertFile, KeyFile: o.Config.MQTT.KeyFile,
 		QueueLimit: o.Config.MQTT.Queue, Log: o.Log,
-		Info: func() mqtt.Info { return info(o, e) },
+		Info:     func() mqtt.Info { return info(o, e) },
+		Requests: asked,
+		Delivered: func(v mqtt.Verdict) {
+			if <-behind; d != nil {
+				d.delivered(v)
+			}
+		},
 	})
 	if err != nil {
 		return &fault{ErrConfig, err, Hint(err)}
@@ -76,15 +91,32 @@ func Run(ctx context.Context, o Options) error {
 		if err := client.Close(c); err != nil {
 			o.Log.Warn("stopped with verdicts that nobody got", "error", err, "hint", Hint(err))
 		}
+		if d != nil {
+			if err := d.shut(); err != nil {
+				o.Log.Warn("the file can't be closed", "error", err, "hint", Hint(err))
+			}
+		}
 	}()
+	if !o.Stateless {
+		d = newDesk(o, e, id, client)
+	}
+	close(behind)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
-	defer wg.Wait()
+	defer func() {
+		wg.Wait()
+		if d != nil {
+			d.close()
+		}
+	}()
 	failed := make(chan error, len(o.Config.Cameras))
 	pairs := newPairs(o.Config)
+	if d != nil {
+		wg.Go(func() { d.run(ctx, asked) })
+	}
 	for _, name := range slices.Sorted(maps.Keys(o.Config.Cameras)) {
-		p, err := newPipeline(o, e, id, name, pairs, client)
+		p, err := newPipeline(o, e, id, name, pairs, client, d)
 		if err != nil {
 			cancel()
 			return err
@@ -108,6 +140,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 }
 
+// waitingRequests is how many requests may wait while one is written down.
+const waitingRequests = 64
+
 // identity is what makes this run's verdicts tell apart from all others.
 type identity struct {
 	device string
@@ -122,6 +157,13 @@ func newIdentity(c config.Config) (*identity, error) {
 		return nil, fmt.Errorf("daemon: make a boot id: %w", err)
 	}
 	return &identity{device: c.Device, boot: boot.String()}, nil
+}
+
+// document is what all verdicts of a camera have in common.
+func (i *identity) document(e *Engine, camera string) mqtt.Verdict {
+	return mqtt.Verdict{Schema: 1, Device: i.device, Camera: camera, Boot: i.boot,
+		Model:    mqtt.ModelRef{Name: e.Liveness.Name, Version: e.Liveness.Version, SHA256: e.Liveness.SHA256},
+		Delegate: e.Delegate()}
 }
 
 func openCamera(o Options, name string, c config.Camera) (Camera, error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/camera/frame"
+	"github.com/livenessd/livenessd/daemon/config"
 	"github.com/livenessd/livenessd/daemon/cue"
 	"github.com/livenessd/livenessd/daemon/decision"
 	"github.com/livenessd/livenessd/daemon/look"
@@ -45,6 +46,10 @@ type pipeline struct {
 	log      *slog.Logger
 	now      func() time.Time
 
+	desk      *desk // who asks for sessions; nil where nobody can
+	onRequest bool  // nothing is judged without a session
+	asked     *turn // the session that the decider was asked for
+
 	document mqtt.Verdict  // what all verdicts of this camera have in common
 	close    func() error  // frees the nets
 	state    camera.Status // as it was told last
@@ -52,13 +57,13 @@ type pipeline struct {
 	since    time.Time
 }
 
-func newPipeline(o Options, e *Engine, id *identity, name string, pairs map[string]*cue.Pair, pub Publisher) (*pipeline, error) {
+func newPipeline(o Options, e *Engine, id *identity, name string, pairs map[string]*cue.Pair, pub Publisher, d *desk) (*pipeline, error) {
 	find, judge, closeNets, err := e.Nets()
 	if err != nil {
 		return nil, err
 	}
 	od := DecisionOptions(o.Config, e)
-	d, err := decision.New(od)
+	decider, err := decision.New(od)
 	if err != nil {
 		return nil, errors.Join(&fault{ErrConfig, err, ""}, closeNets())
 	}
@@ -68,11 +73,10 @@ func newPipeline(o Options, e *Engine, id *identity, name string, pairs map[stri
 		return nil, errors.Join(err, closeNets())
 	}
 	return &pipeline{
-		name: name, camera: cam, decider: d, watch: NewWatch(o.Config, c, pairs[c.Pair]), sees: pairs[name], publish: pub, id: id, log: o.Log.With("camera", name), now: time.Now, close: closeNets,
+		name: name, camera: cam, decider: decider, desk: d, onRequest: o.Config.Decision.Mode == config.OnRequest && d != nil,
+		watch: NewWatch(o.Config, c, pairs[c.Pair]), sees: pairs[name], publish: pub, id: id, log: o.Log.With("camera", name), now: time.Now, close: closeNets,
 		examiner: Examiner{Finder: find, Judge: judge, Looker: look.New(), Now: time.Now},
-		document: mqtt.Verdict{Schema: 1, Device: id.device, Camera: name, Boot: id.boot,
-			Model:    mqtt.ModelRef{Name: e.Liveness.Name, Version: e.Liveness.Version, SHA256: e.Liveness.SHA256},
-			Delegate: judge.Delegate()},
+		document: id.document(e, name),
 	}, nil
 }
 
@@ -81,6 +85,7 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, p.camera.Close(), p.close()) }()
 	for {
 		p.reportState()
+		p.attend()
 		wait, cancel := context.WithTimeout(ctx, idle)
 		f, err := p.camera.Next(wait)
 		cancel()
@@ -94,6 +99,9 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 		case errors.Is(err, io.EOF):
 			p.reportState()
 			p.emit(p.decider.Interrupt(p.now(), decision.CameraLost))
+			if p.desk != nil {
+				p.desk.camera(p.name, mqtt.CodeCameraLost)
+			}
 			p.log.Info("the replay is over")
 			<-ctx.Done()
 			return nil
@@ -103,7 +111,45 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 	}
 }
 
+// attend asks the decider for the session whose turn it is.
+func (p *pipeline) attend() {
+	if p.desk == nil || p.sees != nil {
+		return
+	}
+	t := p.desk.turn(p.name)
+	if t == p.asked {
+		return
+	}
+	if p.asked != nil {
+		p.decider.Release()
+	}
+	if p.asked = t; t == nil {
+		return
+	}
+	now, want := p.now(), t.demand
+	want.Timeout = t.deadline.Sub(now)
+	if want.Timeout <= want.MinTime {
+		p.desk.fail(t.id, mqtt.CodeTimeout) // it waited too long for its turn
+		return
+	}
+	if err := p.decider.Ask(now, want); err != nil {
+		p.log.Error("a session can't be judged", "error", err)
+		p.desk.fail(t.id, mqtt.CodeProcessingErr)
+	}
+}
+
+// rests tells whether nobody wants to know what the camera sees.
+func (p *pipeline) rests() bool {
+	if !p.onRequest || p.failing != nil { // only a frame can tell that they can be examined again
+		return false
+	}
+	return p.sees != nil && p.desk.idle() || p.sees == nil && p.asked == nil
+}
+
 func (p *pipeline) frame(f *frame.Frame) {
+	if p.rests() {
+		return
+	}
 	if p.sees != nil {
 		p.see(f)
 		return
@@ -113,6 +159,9 @@ func (p *pipeline) frame(f *frame.Frame) {
 	o := found.Observation(f.Captured, &f.Image)
 	o.Doubts = p.watch.Frame(f.Captured, &f.Image, found.Box())
 	p.emit(p.decider.Observe(o))
+	if p.asked != nil {
+		p.desk.hint(p.asked.id, p.name, p.decider.Hint())
+	}
 }
 
 // examined notes whether the nets could look at a frame.
@@ -130,6 +179,13 @@ func (p *pipeline) examined(err error) {
 // emit makes the verdict of a decision and hands it over.
 func (p *pipeline) emit(d *decision.Decision) {
 	if d == nil {
+		return
+	}
+	if d.Asked {
+		p.desk.decided(p.asked.id, p.verdict(d, p.now()))
+		return
+	}
+	if p.onRequest {
 		return
 	}
 	v := p.verdict(d, p.now())
@@ -187,6 +243,15 @@ func (p *pipeline) reportState() {
 	p.state = s
 	if lost {
 		p.emit(p.decider.Interrupt(p.now(), decision.Code(s.Code)))
+	}
+	if p.desk != nil {
+		why := mqtt.Code("")
+		if s.State != camera.StateStreaming {
+			if why = mqtt.Code(s.Code); why == "" {
+				why = mqtt.CodeCameraLost
+			}
+		}
+		p.desk.camera(p.name, why)
 	}
 	p.publish.SetCameraState(p.name, mqtt.CameraState{Schema: 1, State: s.State, Code: mqtt.Code(s.Code), Device: s.Device,
 		Format: s.Format, Width: s.Width, Height: s.Height, FPS: s.FPS, Hint: s.Hint, Error: s.Err, Since: mqtt.Time(s.Since)})

@@ -54,7 +54,9 @@ type Options struct {
 	// Requests is where requests and switches go, in the order in which they come; nil listens to none. Nobody waits: what comes while
 	// it is full is counted and lost. It isn't closed.
 	Requests chan<- Asked
-	Log      *slog.Logger
+	// Delivered is told of each verdict that the broker acknowledged; nil is told nothing. It may call the client's methods but Close.
+	Delivered func(Verdict)
+	Log       *slog.Logger
 
 	Timeout time.Duration                        // for a connection and for each acknowledgement; 0 is 10 s
 	Now     func() time.Time                     // nil is time.Now
@@ -752,6 +754,9 @@ func (c *Client) nextVerdict() (*item, []byte) {
 }
 
 func (c *Client) delivered(i *item) {
+	if c.o.Delivered != nil {
+		defer func() { c.o.Delivered(i.verdict.clone()) }() // without the lock
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.queue.done(i)

@@ -271,7 +271,7 @@ func TestACommandEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, errs bytes.Buffer
-	code := Main(ctx, Process{Args: []string{"run", withConfig(t, "mqtt: {url: \"mqtt://127.0.0.1:9\"}\ncameras: {front: {path: /nonexistent}}\n")}, Stdout: &out, Stderr: &errs})
+	code := Main(ctx, Process{Args: []string{"run", withConfig(t, "mqtt: {url: \"mqtt://127.0.0.1:9\"}\ncameras: {front: {path: /nonexistent}}\nstate: "+t.TempDir()+"\n")}, Stdout: &out, Stderr: &errs})
 	if code != ExitOK || out.Len() > 0 {
 		t.Errorf("exit code %d: %s%s", code, &out, &errs)
 	}

@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -77,7 +78,7 @@ func TestRunPublishesVerdictsUntilItIsStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	// With thresholds this low whoever is judged is live: this test is about the way, not about the nets.
-	file := write(t, "livenessd.yaml", "device: door-7\nlog: {format: json}\ncameras: {front: {path: \"replay:"+folder+"\", fps: 20}}\n"+
+	file := write(t, "livenessd.yaml", "device: door-7\nlog: {format: json}\ncameras: {front: {path: \"replay:"+folder+"\", fps: 20}}\nstate: "+t.TempDir()+"\n"+
 		"decision: {live_at: 1e-3, spoof_at: 1e-4}\nmqtt: {url: \""+b.URL()+"\", prefix: house}\n")
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -116,6 +117,109 @@ func TestRunPublishesVerdictsUntilItIsStopped(t *testing.T) {
 	}
 }
 
+func TestRunAnswersHosts(t *testing.T) {
+	needRuntime(t)
+	folder := t.TempDir()
+	still, err := os.ReadFile(picture("live-1.jpg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "1.jpg"), still, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := broker.Start(broker.Options{Port: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	received, err := mqtt.Subscribe(t.Context(), mqtt.SubscribeOptions{URL: b.URL(), Device: "door-7"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := t.TempDir()
+	file := write(t, "livenessd.yaml", "device: door-7\ncameras: {front: {path: \"replay:"+folder+"\", fps: 20}}\nstate: "+state+"\n"+
+		"decision: {mode: on_request, live_at: 1e-3, spoof_at: 1e-4}\napplications: {staff-door: {on_attack: ban}, canteen: {}}\nmqtt: {url: \""+b.URL()+"\"}\n")
+	run := func() (stop func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var log buffer
+		code := make(chan int, 1)
+		go func() {
+			code <- Main(ctx, Process{Args: []string{"run", "--config", file}, Stdout: &buffer{}, Stderr: &log})
+		}()
+		return func() {
+			t.Helper()
+			cancel()
+			select {
+			case c := <-code:
+				if c != ExitOK {
+					t.Errorf("exit code %d:\n%s", c, &log)
+				}
+			case <-time.After(patience):
+				t.Fatal("it doesn't stop")
+			}
+		}
+	}
+	on := func(topic, part string) mqtt.Received {
+		t.Helper()
+		return await(t, received, topic+" with "+part, func(m mqtt.Received) bool {
+			return m.Topic == "livenessd/door-7/"+topic && strings.Contains(string(m.Payload), part)
+		})
+	}
+	ask := func(topic, text string) {
+		t.Helper()
+		if err := b.Publish("livenessd/door-7/"+topic, []byte(text), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	session := func(transaction, application string) string {
+		t.Helper()
+		ask("request/session", `{"transaction":"`+transaction+`","application":"`+application+`","purpose":"authentication","nonce":"n-`+transaction+`"}`)
+		var r mqtt.Response
+		if m := on("response/session", `"transaction":"`+transaction+`"`); json.Unmarshal(m.Payload, &r) != nil || r.Session == "" {
+			t.Fatalf("%s", m.Payload)
+		}
+		return r.Session
+	}
+	answer := func(id, nonce string) mqtt.Verdict {
+		t.Helper()
+		m := on("session/"+id, `"verdict"`)
+		v, err := mqtt.ParseVerdict(m.Payload)
+		if err != nil || v.Session == nil || v.Session.ID != id || v.Session.Nonce != nonce {
+			t.Fatalf("%s, %v", m.Payload, err)
+		}
+		return v
+	}
+	stop := run()
+	on("camera/front/state", "streaming")
+	ask("request/ping", `{"transaction":"p1"}`)
+	on("response/ping", `"status":"ok"`)
+	ask("request/info", `{"transaction":"i1"}`)
+	on("response/info", `"cameras":["front"]`)
+	ask("request/session", `{"transaction":"t1","application":"nobody","purpose":"authentication"}`)
+	on("response/session", "UNAUTHORIZED")
+	if v := answer(session("t2", "staff-door"), "n-t2"); v.Verdict != mqtt.Live || v.Action != mqtt.Allow || v.Seq != 1 {
+		t.Errorf("%+v", v) // the first verdict of all: nothing is judged without a session
+	}
+	ask("application/canteen/liveness/set", `{"authentication":false}`)
+	on("application/canteen/liveness/state", `{"authentication":false,"enrollment":true}`)
+	if v := answer(session("t3", "canteen"), "n-t3"); v.Verdict != mqtt.Undecided || v.Action != mqtt.Allow || v.Liveness != mqtt.LivenessOff || v.Code != nil {
+		t.Errorf("%+v", v)
+	}
+	// Two at once, and the end: the second one, at least, has its answer by it.
+	ask("request/session", `{"transaction":"t4","application":"staff-door","purpose":"enrollment"}`)
+	waits := session("t5", "staff-door")
+	stop()
+	if v := answer(waits, "n-t5"); v.Verdict != mqtt.Undecided || *v.Code != mqtt.CodeSessionExpired || v.Action != mqtt.Deny {
+		t.Errorf("%+v", v)
+	}
+	stop = run()
+	on("availability", mqtt.Online)
+	on("application/canteen/liveness/state", `{"authentication":false,"enrollment":true}`)
+	ask("request/session", `{"transaction":"t2","application":"staff-door","purpose":"authentication"}`)
+	on("response/session", "UNAUTHORIZED") // used before
+	stop()
+}
+
 func TestRunWatchesWithoutABroker(t *testing.T) {
 	needRuntime(t)
 	ctx, stop := context.WithCancel(t.Context())
@@ -139,7 +243,7 @@ func TestRunWatchesWithoutABroker(t *testing.T) {
 	}
 	log := &watched{want: `"verdict":"live"`, seen: make(chan struct{})}
 	code := make(chan int, 1)
-	file := write(t, "livenessd.yaml", "log: {format: json}\ncameras: {front: {path: \"replay:"+folder+"\", fps: 20}}\n"+
+	file := write(t, "livenessd.yaml", "log: {format: json}\ncameras: {front: {path: \"replay:"+folder+"\", fps: 20}}\nstate: "+t.TempDir()+"\n"+
 		"decision: {live_at: 1e-3, spoof_at: 1e-4}\nmqtt: {url: \""+url+"\"}\n")
 	go func() {
 		code <- Main(ctx, Process{Args: []string{"run", "--config", file}, Stdout: &buffer{}, Stderr: log})

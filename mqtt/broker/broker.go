@@ -46,7 +46,7 @@ func Start(o Options) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler)})
+	s := mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler), InlineClient: true})
 	hooks := []mqtt.Hook{
 		new(auth.AllowHook), // lets everybody in; without any hook nobody would be
 		&order{aliases: s.Options.Capabilities.TopicAliasMaximum},
@@ -90,6 +90,14 @@ func listen(port int) (net.Listener, error) {
 
 // URL is where the broker can be reached.
 func (b *Broker) URL() string { return fmt.Sprintf("mqtt://%s:%d", host, b.port) }
+
+// Publish is what a client that isn't there says, with QoS 1.
+func (b *Broker) Publish(topic string, payload []byte, retained bool) error {
+	if err := b.server.Publish(topic, payload, retained, 1); err != nil {
+		return fmt.Errorf("broker: publish on %s: %w", topic, err)
+	}
+	return nil
+}
 
 // Close ends all connections and returns when they are gone.
 func (b *Broker) Close() error { return b.close() }
