@@ -55,7 +55,7 @@ func TestFlatThingsAndHeads(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			for seed := range uint64(3) {
+			for seed := range uint64(2) {
 				s := newStage(100 * seed)
 				tt.stage(&s)
 				p := act(seed, 1.5, s, tt.change(seed))

@@ -186,7 +186,7 @@ func (r *infrared) frame(at time.Time, m *frame.Image, face *Box) (d decision.Do
 	if !r.any {
 		return d, false
 	}
-	newest := r.look(at)
+	newest, shining := r.look(at)
 	var count [found + 1]int
 	for i := range r.ring {
 		if e := &r.ring[i]; !e.at.IsZero() && at.Sub(e.at) <= r.window {
@@ -199,8 +199,10 @@ func (r *infrared) frame(at time.Time, m *frame.Image, face *Box) (d decision.Do
 	case count[missed] >= fewestMissed && 10*count[found] <= lit:
 		d.Verdict, d.Code = decision.Spoof, decision.PADAttack
 		return d, true
-	case !r.required || count[found] >= fewestSeen && 2*count[found] >= lit && at.Sub(newest) <= lost:
+	case count[found] >= fewestSeen && 2*count[found] >= lit && at.Sub(newest) <= lost:
 		return d, false
+	case !r.required && (lit >= fewestMissed || !shining || at.Sub(newest) > lost):
+		return d, false // where it can see, it is waited for all the same
 	case newest.IsZero() || at.Sub(newest) > lost:
 		d.Code = decision.CameraLost
 	case lit == 0 && count[unlit] > 0:
@@ -211,13 +213,16 @@ func (r *infrared) frame(at time.Time, m *frame.Image, face *Box) (d decision.Do
 	return d, true
 }
 
-// look finds out about the moments that are open, and gives when the pair saw anything last.
-func (r *infrared) look(now time.Time) (newest time.Time) {
+// look finds out about the moments that are open, and gives when the pair saw anything last, and whether it has had light lately.
+func (r *infrared) look(now time.Time) (newest time.Time, shining bool) {
 	p := r.pair
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.count > 0 {
 		newest = p.past(0).At
+	}
+	for i := 0; i < p.count && newest.Sub(p.past(i).At) <= litSpan && !shining; i++ {
+		shining = p.past(i).Lit
 	}
 	for i := range r.ring {
 		e := &r.ring[i]
@@ -247,7 +252,7 @@ func (r *infrared) look(now time.Time) (newest time.Time) {
 			e.says = says
 		}
 	}
-	return newest
+	return newest, shining
 }
 
 // has tells whether a face is at a place.
