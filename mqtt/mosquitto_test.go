@@ -283,3 +283,23 @@ func TestBrokerThatStopsAnswering(t *testing.T) {
 	}
 	eventually(t, "the delivery", func() bool { return c.Status().Published == 1 })
 }
+
+// What a host asks comes through a real broker, but nothing that was asked while the device was away, nor what it may not hear.
+func TestRequestsOverARealBroker(t *testing.T) {
+	m := startMosquitto(t, "allow_anonymous true")
+	say(t, m.url(), "livenessd/door-7/request/ping", "retained")
+	tell(t, m.url(), "livenessd/door-7/request/ping", "while it was away", false)
+	asked := make(chan Asked, 16)
+	c := start(t, Options{URL: m.url(), Requests: asked})
+	if a := take(t, "what is retained", asked); !a.Retained || string(a.Payload) != "retained" {
+		t.Errorf("%+v", a)
+	}
+	eventually(t, "the connection", func() bool { return c.Status().Connected })
+	m.kill()
+	m.start()
+	eventually(t, "the connection again", func() bool { return c.Status().Connections == 2 && c.Status().Connected })
+	tell(t, m.url(), "livenessd/door-7/request/ping", "now", false)
+	if a := take(t, "a request after the broker came back", asked); a.Retained || string(a.Payload) != "now" {
+		t.Errorf("%+v", a)
+	}
+}

@@ -1,12 +1,17 @@
 package mqtt
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"net"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
 // parsers are the readers of what hosts send, by the schema of the document.
@@ -246,6 +251,26 @@ func TestAFloodOfRequestsIsCountedAndHoldsNothingUp(t *testing.T) {
 	eventually(t, "a verdict's delivery", func() bool { return c.Status().Published == 1 })
 	if n := len(asked); n != 3 {
 		t.Errorf("%d wait", n)
+	}
+}
+
+func TestRequestsThatTheBrokerKeepsBackAreSaidOnce(t *testing.T) {
+	f := newFake(t, func(n int, c net.Conn) {
+		greet(c, 0)
+		converse(c, 0x80, func(*packets.PublishPacket) (ack, on bool) { return true, n > 0 }) // the first connection ends soon
+	})
+	warned := make(chan struct{}, 10)
+	log := slog.New(slog.NewTextHandler(writer(func(b []byte) {
+		if bytes.Contains(b, []byte("hear requests")) {
+			warned <- struct{}{}
+		}
+	}), nil))
+	c := start(t, Options{URL: f.url(), Log: log, Requests: make(chan Asked)})
+	take(t, "the warning", warned)
+	c.PublishVerdict(numbered(1))
+	eventually(t, "the delivery", func() bool { return c.Status().Published == 1 })
+	if len(warned) > 0 {
+		t.Error("warned twice")
 	}
 }
 

@@ -44,6 +44,7 @@ func TestLab(t *testing.T) {
 	t.Run("broker", l.broker)
 	t.Run("faults", l.faults)
 	t.Run("sources", l.sources)
+	t.Run("sessions", l.sessions)
 }
 
 // built finds what is tested. Nothing is skipped for its absence: a test of what isn't there must not pass.
@@ -513,6 +514,76 @@ func (l lab) sources(t *testing.T) {
 		if strings.HasSuffix(m.Topic, "/verdict") {
 			t.Errorf("nobody was there, and the verdict is %s", m.Payload)
 		}
+	}
+	if code := o.results["exit"]; code != "0" {
+		t.Errorf("exit code %q", code)
+	}
+}
+
+// sessions checks what each session was told: the script waited for it.
+func (l lab) sessions(t *testing.T) {
+	o := l.run(t, 25*time.Minute, "sessions")
+	type answer struct {
+		ID           string  `json:"id"`
+		Verdict      string  `json:"verdict"`
+		Code         *string `json:"code"`
+		Action       string  `json:"action"`
+		Liveness     string  `json:"liveness"`
+		RetryAfterMS int64   `json:"retry_after_ms"`
+		Hint         string  `json:"hint"`
+		Session      any     `json:"session"`
+	}
+	answers, hints := map[string]answer{}, 0
+	for _, m := range o.messages {
+		var a answer
+		if strings.HasPrefix(m.Topic, "livenessd/lab/camera/") && strings.HasSuffix(m.Topic, "/verdict") {
+			if err := json.Unmarshal([]byte(m.Payload), &a); err != nil || a.Session == nil {
+				t.Errorf("%s: a verdict that nobody asked for: %s, %v", m.phase, m.Payload, err)
+			}
+			continue
+		}
+		if !strings.HasPrefix(m.Topic, "livenessd/lab/session/") {
+			continue
+		}
+		if err := json.Unmarshal([]byte(m.Payload), &a); err != nil || m.QoS != 1 || m.Retain != 0 {
+			t.Fatalf("%+v: %v", m, err)
+		}
+		if a.Verdict == "" {
+			if a.Hint == "" || a.Code == nil {
+				t.Errorf("neither a hint nor a verdict: %s", m.Payload)
+			}
+			hints++
+			continue
+		}
+		s, _ := a.Session.(map[string]any)
+		nonce, _ := s["nonce"].(string)
+		if was, twice := answers[nonce]; twice && was.ID != a.ID {
+			t.Errorf("%s has two answers: %+v and %+v", nonce, was, a)
+		}
+		if m.Topic != "livenessd/lab/session/"+fmt.Sprint(s["id"]) {
+			t.Errorf("%s is on %s", nonce, m.Topic)
+		}
+		answers[nonce] = a
+	}
+	for _, want := range []struct{ nonce, verdict, code, action, liveness string }{
+		{"n-s1", "undecided", "SESSION_EXPIRED", "deny", ""}, {"n-s2", "live", "", "allow", ""},
+		{"n-b1", "spoof", "PAD_ATTACK", "deny", ""}, {"n-b2", "spoof", "PAD_ATTACK", "deny", ""},
+		{"n-k1", "undecided", "SESSION_EXPIRED", "deny", ""}, {"n-b5", "spoof", "PAD_ATTACK", "deny", ""},
+		{"n-o1", "undecided", "", "allow", "off"}, {"n-o2", "spoof", "PAD_ATTACK", "deny", ""}, {"n-t1", "undecided", "SESSION_EXPIRED", "deny", ""},
+	} {
+		a, code := answers[want.nonce], ""
+		if a.Code != nil {
+			code = *a.Code
+		}
+		if a.Verdict != want.verdict || code != want.code || a.Action != want.action || a.Liveness != want.liveness {
+			t.Errorf("%s: %+v with code %q", want.nonce, a, code)
+		}
+		if began := want.nonce == "n-b2"; began != (a.RetryAfterMS > 0) {
+			t.Errorf("%s: %d ms left", want.nonce, a.RetryAfterMS)
+		}
+	}
+	if len(answers) != 9 || hints == 0 {
+		t.Errorf("%d answers and %d hints", len(answers), hints)
 	}
 	if code := o.results["exit"]; code != "0" {
 		t.Errorf("exit code %q", code)
