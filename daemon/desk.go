@@ -392,8 +392,10 @@ func (d *desk) remember(tx *store.Tx, transaction string) error {
 	return err
 }
 
+// unkept refuses what can't be written down. The same request may be made again.
 func (d *desk) unkept(transaction string, err error) mqtt.Response {
-	message := "what must survive a restart can't be written down; see the log of livenessd"
+	const message = "what must survive a restart can't be written down; see the log of livenessd"
+	d.memory.Drop(transaction)
 	if err != nil {
 		d.trouble("requests are refused: what must be kept can't be", err)
 	}

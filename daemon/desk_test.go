@@ -469,7 +469,9 @@ func TestWhatHostsAreTold(t *testing.T) {
 			l.desk.decided(bank, l.judged(mqtt.Spoof))
 			l.session("t3", "bank", "")
 			l.session("t4", "door", "")
-			l.heard("verdict undecided PROCESSING_ERR deny n-t1", "verdict spoof PAD_ATTACK deny n-t2", "session t3 error PROCESSING_ERR", "session t4 error PROCESSING_ERR")
+			l.session("t4", "door", "")
+			l.heard("verdict undecided PROCESSING_ERR deny n-t1", "verdict spoof PAD_ATTACK deny n-t2", "session t3 error PROCESSING_ERR", "session t4 error PROCESSING_ERR",
+				"session t4 error PROCESSING_ERR")
 		},
 		"a damaged file": func(t *testing.T, l *lobby) {
 			if err := l.desk.shut(); err != nil {

@@ -1,6 +1,9 @@
 package session
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Limit lets so many requests through at once, and so many more with time.
 type Limit struct {
@@ -49,6 +52,14 @@ func (m *Memory) Add(transaction string) (n uint64, forgotten uint64, forgot boo
 func (m *Memory) Restore(n uint64, transaction string) (forgotten uint64, forgot bool) {
 	_, forgotten, forgot = m.add(n, transaction)
 	return forgotten, forgot
+}
+
+// Drop takes back what was added, where nothing came of it.
+func (m *Memory) Drop(transaction string) {
+	if i := slices.Index(m.order, transaction); i >= 0 {
+		m.order = slices.Delete(m.order, i, i+1)
+		delete(m.used, transaction)
+	}
 }
 
 func (m *Memory) add(n uint64, transaction string) (_, forgotten uint64, forgot bool) {

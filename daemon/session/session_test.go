@@ -200,6 +200,11 @@ func TestTheMemoryOfTransactions(t *testing.T) {
 	if m.Has("a") || !m.Has("b") || !m.Has("d") {
 		t.Error(m)
 	}
+	m.Drop("c")
+	m.Drop("nonesuch")
+	if _, _, forgot := m.Add("e"); m.Has("c") || !m.Has("b") || forgot {
+		t.Error(m)
+	}
 	again := Memory{Size: 3}
 	for n, tr := range map[uint64]string{7: "x"} {
 		again.Restore(n, tr)
