@@ -90,7 +90,7 @@ def steps(folder, minutes, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', nargs='?')
-    parser.add_argument('--minutes', type=float, default=.5, help='of training each net')
+    parser.add_argument('--minutes', type=float, default=1., help='of training each net')
     parser.add_argument('--seed', type=int, default=1, help='of people, pictures and training, from 1 on')
     args = parser.parse_args()
     cv2.setNumThreads(1)
