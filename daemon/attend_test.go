@@ -33,6 +33,31 @@ func (a *asking) Next(ctx context.Context) (*frame.Frame, error) {
 	return a.world.Next(ctx)
 }
 
+// A camera that streams, while no session is let in, says so.
+func TestADeskThatRefusesAllIsAState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLobby(t)
+		l.now = time.Now()
+		l.fail = errBroken
+		l.kill()
+		w := &world{steps: times(30, empty)}
+		p := w.start(t, io.Discard)
+		a := &asking{world: w, lobby: l, p: p, at: map[int]func(){10: func() {
+			l.fail = nil
+			l.desk.tried = time.Time{}
+		}}}
+		p.camera, p.desk = a, l.desk
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := p.run(ctx); err != nil {
+			t.Error(err)
+		}
+		if len(w.states) != 2 || !strings.Contains(w.states[0].Error, "out of order") || w.states[1].Error != "" || w.states[1].State != "streaming" {
+			t.Errorf("%+v", w.states)
+		}
+	})
+}
+
 func TestSessionsAtACamera(t *testing.T) {
 	door := func(a *asking) string { return a.lobby.session("t1", "door", "") }
 	for _, tt := range []struct {

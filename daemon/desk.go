@@ -73,6 +73,7 @@ type desk struct {
 	blank  func(camera string) mqtt.Verdict                                     // a new verdict of which nothing is said yet
 	demand func(application config.Application, purpose string) decision.Demand // without its time
 	turns  map[string]*atomic.Pointer[turn]                                     // by camera
+	ill    atomic.Pointer[illness]                                              // why sessions are refused; nil if they aren't
 
 	mu       sync.Mutex // of all below; never held while anybody waits for the network
 	store    *store.Store
@@ -95,6 +96,9 @@ type turn struct {
 	demand   decision.Demand
 	deadline time.Time
 }
+
+// illness is why what must be kept can't be.
+type illness struct{ what, hint string }
 
 // newDesk opens the file. If it can't, all requests for sessions are refused until it can.
 func newDesk(o Options, e *Engine, id *identity, host Host) *desk {
@@ -217,18 +221,40 @@ func (d *desk) load() (err error) {
 	for _, v := range answers {
 		d.host.PublishVerdict(v) // under the same id and number, so that whoever has it knows it
 	}
+	d.well()
 	for _, s := range open {
 		d.settle(s, d.refusal(s, mqtt.CodeSessionExpired))
 	}
 	return nil
 }
 
-// trouble logs what is wrong with the file, once until it is another thing.
+// trouble logs what is wrong with the file, once until it is another thing, and leaves it to be seen in the cameras' states.
 func (d *desk) trouble(what string, err error) {
 	if text := err.Error(); text != d.said {
 		d.said = text
 		d.log.Error(what, "error", err, "hint", Hint(err))
+		d.ill.Store(&illness{what + ": " + text, Hint(err)})
 	}
+}
+
+// probe tries whether what must be kept can be kept again.
+func (d *desk) probe() {
+	d.tried = d.now()
+	err := d.policy.Tick(d.moment())
+	if err == nil {
+		err = d.store.Update(func(*store.Tx) error { return nil })
+	}
+	if err == nil {
+		d.well()
+	}
+}
+
+func (d *desk) well() {
+	if d.said != "" {
+		d.log.Info("what must be kept can be kept again")
+	}
+	d.said = ""
+	d.ill.Store(nil)
 }
 
 // run takes requests until ctx ends.
@@ -280,11 +306,11 @@ func (d *desk) look() {
 	if d.store == nil {
 		if now.Sub(d.tried) >= again {
 			d.resume()
-			if d.store != nil {
-				d.log.Info("what must be kept can be kept again: sessions are let in")
-			}
 		}
 		return
+	}
+	if d.said != "" && now.Sub(d.tried) >= again {
+		d.probe()
 	}
 	if err := d.policy.Tick(d.moment()); err != nil {
 		d.trouble("bans can't be written down: sessions of applications that ban are refused", err)
@@ -435,7 +461,7 @@ func (d *desk) admit(r mqtt.SessionRequest) mqtt.Response {
 	if err != nil {
 		return d.unkept(r.Transaction, err)
 	}
-	d.said = ""
+	d.well()
 	d.line.Open(s)
 	d.log.Info("session", "session", s.ID, "application", s.Application, "purpose", s.Purpose, "session_camera", s.Camera)
 	return mqtt.Response{Transaction: r.Transaction, Status: mqtt.StatusOK, Session: s.ID}

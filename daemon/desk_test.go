@@ -454,8 +454,14 @@ func TestWhatHostsAreTold(t *testing.T) {
 			l.ask(mqtt.VerbUnlock, `{"transaction":"t2","all":true}`)
 			l.ask(mqtt.VerbPing, `{"transaction":"t3"}`)
 			l.heard("session t1 error PROCESSING_ERR", "session t1 error PROCESSING_ERR", "unlock t2 error PROCESSING_ERR", "ping t3 ok")
+			if ill := l.desk.ill.Load(); ill == nil || !strings.Contains(ill.what, "no disk") {
+				t.Errorf("%+v", ill)
+			}
 			l.fail = nil
 			l.wait(again)
+			if ill := l.desk.ill.Load(); ill != nil {
+				t.Errorf("%+v", ill)
+			}
 			l.session("t1", "door", "")
 			l.heard("session t1 ok", "verdict undecided off allow n-t1")
 		},

@@ -237,6 +237,11 @@ func (p *pipeline) reportState() {
 		s.State, s.Since, s.Code, s.Err = camera.StateFailed, p.since, string(decision.ProcessingErr), p.failing.Error()
 		s.Hint = "frames come, but the models can't examine them: restart livenessd; if that doesn't help, see its log and install it again"
 	}
+	if p.desk != nil && s.State == camera.StateStreaming {
+		if ill := p.desk.ill.Load(); ill != nil { // it streams, but nobody is let in
+			s.Err, s.Hint = ill.what, ill.hint
+		}
+	}
 	if was := &p.state; s.State == was.State && s.Code == was.Code && s.Err == was.Err {
 		return
 	}

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -76,12 +77,22 @@ func (s *Store) explain(op string, err error) error {
 		hint = "the user that livenessd runs as must be able to write to " + filepath.Dir(s.path)
 	case errors.Is(err, syscall.EROFS):
 		hint = "name a folder that can be written to with the key state"
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case full(err):
 		hint = "the disk is full: make room on it"
 	case errors.Is(err, ErrDamaged):
 		hint = "restart livenessd, which sets the damaged file aside; check the disk"
 	}
 	return &Error{Op: op + " " + s.path, Err: err, hint: hint}
+}
+
+// full tells whether there is no room for the file. bbolt doesn't wrap all errors of the system's.
+func full(err error) bool {
+	for _, e := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(err, e) || strings.HasSuffix(err.Error(), ": "+e.Error()) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Store) open() error {

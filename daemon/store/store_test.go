@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -20,7 +21,17 @@ import (
 // childFile names the file that a process of its own writes to, to be killed.
 const childFile = "LIVENESSD_TEST_CHILD_FILE"
 
+// limitedFile names a file that a process of its own writes to, on a disk that is soon full.
+const limitedFile = "LIVENESSD_TEST_LIMITED_FILE"
+
 func TestMain(m *testing.M) {
+	if path := os.Getenv(limitedFile); path != "" {
+		if err := limited(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if path := os.Getenv(childFile); path != "" {
 		if err := child(path); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -56,6 +67,66 @@ func child(path string) error {
 			return err
 		}
 		fmt.Println(n)
+	}
+}
+
+// limited writes until there is no room, and then again with more of it.
+func limited(path string) error {
+	signal.Ignore(syscall.SIGXFSZ) // so that it is an error
+	s, err := Open(path)
+	if err != nil {
+		return err
+	}
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &was); err != nil {
+		return err
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 200 << 10, Max: was.Max}); err != nil {
+		return err
+	}
+	written := 0
+	write := func() error {
+		return s.Update(func(tx *Tx) error { return tx.Put("a", fmt.Sprintf("%04d", written), make([]byte, 3000)) })
+	}
+	for ; written < 1000; written++ {
+		if err = write(); err != nil {
+			break
+		}
+	}
+	var e *Error
+	if written == 0 || written == 1000 || !errors.As(err, &e) || !strings.Contains(e.Hint(), "make room") || errors.Is(err, ErrDamaged) {
+		return fmt.Errorf("after %d: %w", written, err)
+	}
+	if err := write(); err == nil {
+		return errors.New("there is room again")
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &was); err != nil {
+		return err
+	}
+	if err := write(); err != nil {
+		return err
+	}
+	fmt.Println(written + 1)
+	return s.Close()
+}
+
+// A disk that is full is an error, loses nothing, and can have room again.
+func TestAFullDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), limitedFile+"="+path)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := mustOpen(t, path)
+	n := 0
+	if err := s.View(func(tx *Tx) error { return tx.Each("a", func(string, []byte) error { n++; return nil }) }); err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.TrimSpace(string(out)); s.SetAside() != "" || fmt.Sprint(n) != want {
+		t.Errorf("%d values, not %s; set aside: %q", n, want, s.SetAside())
 	}
 }
 
@@ -329,9 +400,11 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			t.Fatal(err)
 		}
 		a, b := get(t, s, "a", "n"), get(t, s, "b", "n")
-		if n, _ := strconv.Atoi(a); s.SetAside() != "" || a != b || n < said || n > said+1 {
+		n, _ := strconv.Atoi(a)
+		if s.SetAside() != "" || a != b || n < said || n > said+1 {
 			t.Fatalf("round %d: set aside %q, %q and %q, while %d was said", round, s.SetAside(), a, b, said)
 		}
+		said = n // the next one goes on from there, whether this was said or not
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
