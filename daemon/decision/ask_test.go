@@ -57,8 +57,11 @@ func TestWhoIsWho(t *testing.T) {
 	runStages(t, []stageTest{
 		{"a photo that is held before a living face gets nothing of its evidence", []func(*stage){frames(4, well(1, 6)), frames(4, well(2, 6))}, ""},
 		{"and is judged by its own", []func(*stage){frames(4, well(1, 6)), frames(30, well(2, -3))}, "spoof PAD_ATTACK 5@1.0"},
-		{"a living face after a photo, too", []func(*stage){frames(4, well(1, -6)), frames(30, well(2, 3))}, "live 5@1.0"},
-		{"who was live is another presentation when a photo comes", []func(*stage){frames(10, well(1, 3)), frames(10, well(2, -3))}, "live 5@0.5\nspoof PAD_ATTACK 5@1.6"},
+		{"a living face after a photo, too, which takes twice the evidence", []func(*stage){frames(4, well(1, -6)), frames(30, well(2, 3))}, "live 14@1.9"},
+		{"even one that the net likes", []func(*stage){frames(4, well(1, 3)), frames(60, well(2, 1.4))}, "live 35@4.0"},
+		{"which without anybody before it would do sooner", []func(*stage){frames(60, well(2, 1.4))}, "live 15@1.5"},
+		{"after live, evidence that turns takes that back", []func(*stage){frames(10, judged(here, 2)), frames(40, judged(here, -0.3))}, "live 9@0.9\nundecided TIMEOUT 41@4.6"},
+		{"who was live is another presentation when a photo comes", []func(*stage){frames(10, well(1, 3)), frames(10, well(2, -3))}, "live 5@0.5\nundecided FACE_CHANGED 10@1.2\nspoof PAD_ATTACK 5@1.6"},
 		{"somebody who stayed is told that another came", []func(*stage){frames(15, well(1, 0.2)), frames(3, well(2, 0.2))}, "undecided FACE_CHANGED 15@1.7"},
 		{"one frame that looks like another is only left out", []func(*stage){frames(3, well(1, 3)), frames(1, well(2, -6)), frames(2, well(1, 3))}, "live 5@0.6"},
 		{"a photo in every other frame gets nowhere", []func(*stage){func(s *stage) {

@@ -146,15 +146,17 @@ func (d *Decider) observe(o Observation) (said *Decision) {
 	if d.p != nil && code == ManyFaces {
 		face = d.p.nearest(o.Faces, face)
 	}
-	strange := false
+	strange, took := false, false
 	if d.p != nil {
 		strange = code != ManyFaces && d.strange(&o.Look)
 		if !d.same(d.p.face, face) || d.p.strange >= certain {
+			// A face in the background that somebody steps in front of, or walks away from, is another matter.
+			took = len(d.p.evidence) > 0 && overlap(d.p.face, face) > 0
 			said, strange = d.end(FaceChanged), false
 		}
 	}
 	if d.p == nil {
-		d.p = &presentation{began: o.Time}
+		d.p = &presentation{began: o.Time, took: took}
 	}
 	p := d.p
 	p.face, p.seen, p.blind = face, o.Time, ""
@@ -240,8 +242,8 @@ func (d *Decider) interrupt(c Code) *Decision {
 	return d.end(c)
 }
 
-// end closes the presentation. One that was answered, or that was too short to be one, gives nothing more; neither does any while
-// somebody has asked: the next one may give the answer.
+// end closes the presentation. One that was answered, or that was too short to be one, gives nothing more, unless it was live and
+// another face took its place. None does while somebody has asked: the next one may give the answer.
 func (d *Decider) end(c Code) *Decision {
 	p := d.p
 	if p == nil {
@@ -252,7 +254,9 @@ func (d *Decider) end(c Code) *Decision {
 		a.lack = c
 		return nil
 	}
-	if p.said != "" || p.seen.Sub(p.began) < d.o.Stay {
+	// Live that was said isn't about who stands there now.
+	replaced := c == FaceChanged && p.said == Live
+	if !replaced && (p.said != "" || p.seen.Sub(p.began) < d.o.Stay) {
 		return nil
 	}
 	return d.say(Undecided, c)
@@ -271,6 +275,8 @@ func (d *Decider) answer(now time.Time, counts bool) *Decision {
 		return d.say(Live, "")
 	case p.retract != "" && p.said == Live:
 		return d.say(Undecided, p.retract)
+	case p.said == Live && counts && d.against(d.rule):
+		return d.say(Undecided, Timeout)
 	case p.said == "" && now.Sub(p.began) >= d.rule.timeout:
 		why := Timeout
 		if p.gate != "" && d.weigh(d.rule, p.began.Add(-1)).frames < d.rule.minFrames {
@@ -290,10 +296,25 @@ func (d *Decider) verdict(r rule, after time.Time) Verdict {
 		return Spoof
 	case w.sum <= r.lower && w.score <= r.spoofAt:
 		return Spoof
-	case w.sum >= r.upper && w.score >= r.liveAt && p.said != Spoof && !p.spoofed:
+	case w.sum >= d.need(r) && w.score >= r.liveAt && p.said != Spoof && !p.spoofed:
 		return Live
 	}
 	return ""
+}
+
+// against tells whether the newest evidence, of which there is enough, speaks rather against what was said than for it.
+func (d *Decider) against(r rule) bool {
+	w := d.weigh(r, d.p.began.Add(-1))
+	return w.frames >= r.minFrames && w.span >= r.minTime && w.sum < 0
+}
+
+// need is the bound for live. Who took the place of somebody who was being judged needs twice the evidence: people leave before
+// others come, and what is pushed in front of a face may be something that the net likes.
+func (d *Decider) need(r rule) float64 {
+	if d.p.took {
+		return 2 * r.upper
+	}
+	return r.upper
 }
 
 func (d *Decider) say(v Verdict, c Code) *Decision {
@@ -340,7 +361,7 @@ func (d *Decider) Progress() float64 {
 		r, after = d.ask.rule, d.ask.since
 	}
 	if sum := d.weigh(r, after).sum; sum >= 0 {
-		return min(sum/r.upper, 1)
+		return min(sum/d.need(r), 1)
 	} else {
 		return max(-sum/r.lower, -1)
 	}

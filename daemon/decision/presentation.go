@@ -11,6 +11,7 @@ type presentation struct {
 	face        Face      // where it was then
 	signature   Signature // what it looked like lately
 	strange     int       // frames in a row in which it looks like another
+	took        bool      // it took another's place
 	said        Verdict   // newest verdict that nobody asked for, "" for none yet
 	spoofed     bool      // it was said to be an attack, asked for or not
 	doubted     bool      // a cue says that it is an attack
