@@ -45,6 +45,7 @@ func TestLab(t *testing.T) {
 	t.Run("faults", l.faults)
 	t.Run("sources", l.sources)
 	t.Run("sessions", l.sessions)
+	t.Run("cues", l.cues)
 }
 
 // built finds what is tested. Nothing is skipped for its absence: a test of what isn't there must not pass.
@@ -587,5 +588,26 @@ func (l lab) sessions(t *testing.T) {
 	}
 	if code := o.results["exit"]; code != "0" {
 		t.Errorf("exit code %q", code)
+	}
+}
+
+func (l lab) cues(t *testing.T) {
+	o := l.run(t, 15*time.Minute, "cues")
+	said(t, &o, "unseen", "spoof")
+	said(t, &o, "seen", "live")
+	var codes []string
+	for _, d := range o.on(t, "camera/front/verdict", "loop") {
+		if d.Code != nil {
+			codes = append(codes, d.Verdict+" "+*d.Code)
+		}
+	}
+	if !slices.Contains(codes, "undecided CAMERA_SUSPECT") {
+		t.Errorf("verdicts about a loop that aren't live: %q", codes)
+	}
+	if ds := o.on(t, "camera/beside/verdict", ""); len(ds) > 0 {
+		t.Errorf("an infrared camera gave verdicts: %+v", ds)
+	}
+	if got := states(o.on(t, "camera/beside/state", "unseen")); !slices.Contains(got, "streaming") {
+		t.Errorf("states of the infrared camera: %v", got)
 	}
 }
