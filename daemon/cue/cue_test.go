@@ -115,10 +115,7 @@ func FuzzFit(f *testing.F) {
 }
 
 func BenchmarkFrame(b *testing.B) {
-	var shots []shot
-	for _, s := range people(30, 3, 1) {
-		shots = append(shots, s)
-	}
+	shots := people(30, 3, 1)
 	for _, size := range []struct{ w, h, step int }{{640, 480, 1}, {640, 480, 2}, {1280, 720, 1}, {1920, 1080, 1}} {
 		var frames []frame.Image
 		for _, s := range shots {
