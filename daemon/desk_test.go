@@ -567,3 +567,36 @@ func TestHostsCanReadWhatTheDeskKeeps(t *testing.T) {
 		t.Errorf("%+v", kept)
 	}
 }
+
+func FuzzHear(f *testing.F) {
+	for _, s := range []string{"", "null", `{"transaction":"t","application":"door","purpose":"authentication"}`, `{"transaction":"t","all":true}`, `{"transaction":"t"}`,
+		`{"authentication":false}`, `{"transaction":"t","session":"s"}`, `{"transaction":"t","application":"bank","purpose":"enrollment","subject":"\u0000","timeout":"0ms"}`} {
+		for verb := range byte(8) {
+			f.Add(verb, []byte(s), verb%2 == 0)
+		}
+	}
+	f.Fuzz(func(t *testing.T, verb byte, payload []byte, retained bool) {
+		l := newLobby(t) // which checks what is said
+		a := mqtt.Asked{Payload: payload, Retained: retained}
+		switch verbs := mqtt.Verbs(); {
+		case int(verb) < len(verbs):
+			a.Verb = verbs[verb]
+		case int(verb) == len(verbs):
+			a.Verb = "tea"
+		default:
+			a.Application = "door"
+		}
+		l.desk.hear(a)
+		if retained && (len(l.verdicts) > 0 || l.desk.turn("front") != nil || !l.desk.switches["door"].Authentication) {
+			t.Errorf("what was retained changes something: %v", l.said)
+		}
+		if known := int(verb) < len(mqtt.Verbs()); known != (len(l.responses) == 1) {
+			t.Errorf("%d responses", len(l.responses))
+		}
+		for _, v := range l.verdicts {
+			if v.Action == mqtt.Allow && v.Liveness != mqtt.LivenessOff {
+				t.Errorf("%+v", v)
+			}
+		}
+	})
+}

@@ -209,7 +209,8 @@ func TestTheClientHearsRequestsAndAnswersThem(t *testing.T) {
 func TestASessionIsToldInItsOrder(t *testing.T) {
 	b := startBroker(t)
 	in := listenFirst(t, b.URL())
-	c := start(t, Options{URL: b.URL()})
+	delivered := make(chan Verdict, 2)
+	c := start(t, Options{URL: b.URL(), Delivered: func(v Verdict) { delivered <- v }})
 	c.SetSwitches("staff-door", Switches{Authentication: true})
 	c.PublishResponse(VerbSession, Response{Transaction: "t1", Status: StatusOK, Session: "s1"})
 	c.PublishHint(Hint{1, "s1", "front", CodeTooDark, "more light", Time(decidedAt())})
@@ -230,6 +231,9 @@ func TestASessionIsToldInItsOrder(t *testing.T) {
 		if v, err := ParseVerdict(m.Payload); strings.Contains(want, `"id"`) && (err != nil || v.Session == nil || v.Session.Nonce != "n") {
 			t.Errorf("%s: %v", m.Payload, err)
 		}
+	}
+	if got := take(t, "that it is delivered", delivered); got.ID != v.ID || got.Session == nil || *got.Session != *v.Session {
+		t.Errorf("delivered is %+v", got)
 	}
 	eventually(t, "all are acknowledged", func() bool {
 		c.mu.Lock()
