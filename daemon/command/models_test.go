@@ -21,8 +21,14 @@ import (
 // dies is set where the child of a probe must die, as it does of some damaged files.
 const dies = "LIVENESSD_TEST_PROBE_DIES"
 
-// TestMain is the child of a probe where it is called as one: a probe runs this program again.
+// childConfig names the configuration of a daemon that runs in a process of its own, to be killed.
+const childConfig = "LIVENESSD_TEST_CHILD_CONFIG"
+
+// TestMain is the child of a probe where it is called as one: a probe runs this program again. It is the daemon, too.
 func TestMain(m *testing.M) {
+	if path := os.Getenv(childConfig); path != "" {
+		os.Exit(Main(context.Background(), Process{Args: []string{"run", "--config", path}, Stdout: os.Stdout, Stderr: os.Stderr}))
+	}
 	if slices.Equal(os.Args[1:], []string{"models", probeChild}) {
 		if os.Getenv(dies) != "" {
 			panic("the library would have crashed")
