@@ -151,7 +151,7 @@ func (d *Decider) observe(o Observation) (said *Decision) {
 		strange = code != ManyFaces && d.strange(&o.Look)
 		if !d.same(d.p.face, face) || d.p.strange >= certain {
 			// A face in the background that somebody steps in front of, or walks away from, is another matter.
-			took = len(d.p.evidence) > 0 && overlap(d.p.face, face) > 0
+			took = (d.p.took || len(d.p.evidence) > 0) && overlap(d.p.face, face) > 0
 			said, strange = d.end(FaceChanged), false
 		}
 	}

@@ -273,7 +273,7 @@ func (w *oracle) see(e event) {
 			return
 		}
 		if !same || w.shown {
-			took := same && len(w.clean) > 0
+			took := same && (w.took || len(w.clean) > 0)
 			w.leave()
 			w.took = took
 		}
