@@ -139,13 +139,13 @@ def marked(find, args, maker):
             whole.setdefault(group, Tally()).add(find(img), [face.box], [face.points.flatten()])
         for height in HEIGHTS:
             frame, there = frames_of(maker, img, face, height)
-            sizes.setdefault(height, Tally()).add(find(frame), [there.box], [there.points.flatten()])
+            sizes.setdefault((group not in WHOLE, height), Tally()).add(find(frame), [there.box], [there.points.flatten()])
     print(title('marked by hand, as they are'))
     for k, t in whole.items():
         print(t.row(k))
     print(title('marked by hand, put into frames of 640×480'))
-    for k, t in sizes.items():
-        print(t.row(f'{k} pixels high'))
+    for (tight, height), t in sorted(sizes.items()):
+        print(t.row(f'{"tight crops of data/dev" if tight else "with surroundings"}, {height} pixels high'))
 
 
 def heads_of(find, maker, rows, frames):
