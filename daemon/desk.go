@@ -173,6 +173,9 @@ func (d *desk) load() (err error) {
 		if err := d.policy.Forgotten(d.moment()); err != nil {
 			return err
 		}
+		if err := d.store.Noted(); err != nil {
+			return err
+		}
 	}
 	var open []session.Session
 	var answers []mqtt.Verdict

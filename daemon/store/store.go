@@ -2,8 +2,8 @@
 //
 // It is bbolt behind guards. What Update was given is on the disk when it returns nil, all of it, and none of it when it returns an error
 // or the process dies in the middle. The file's structure and a checksum of each value are checked before it is used; a damaged
-// file is set aside, and a new one begun, which the caller is told (SetAside): what was in it is lost. Damage that shows later is an
-// error (ErrDamaged), never a crash. A second process doesn't get the file (ErrLocked).
+// file is set aside, and a new one begun, which callers are told (SetAside) until one has noted it: what was in it is lost. Damage that
+// shows later is an error (ErrDamaged), never a crash. A second process doesn't get the file (ErrLocked).
 //
 // It doesn't promise that a full disk, or one that lies about what it wrote, keeps anything; and somebody who may write the file
 // may write into it what he likes.
@@ -63,7 +63,7 @@ type Store struct {
 func Open(path string) (*Store, error) {
 	s := &Store{path: path}
 	if err := s.open(); err != nil {
-		return nil, s.explain("open", err)
+		return nil, s.explain("open", errors.Join(err, s.Close()))
 	}
 	return s, nil
 }
@@ -101,32 +101,67 @@ func (s *Store) open() error {
 	}
 	switch err := examine(s.path); {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := create(s.path); err != nil {
+		if err := create(s.path, ""); err != nil {
 			return err
 		}
 	case errors.Is(err, ErrDamaged):
-		// One is kept for whoever wants to look at it; more would fill the disk.
 		aside := s.path + ".damaged"
-		if err := os.Rename(s.path, aside); err != nil {
+		if err := keep(s.path, aside); err != nil {
 			return err
 		}
-		s.aside = aside
-		if err := create(s.path); err != nil {
+		if err := create(s.path, aside); err != nil { // which takes the damaged one's place
 			return err
 		}
 	case err != nil:
 		return err
 	}
 	db, err := open(s.path)
+	if err != nil {
+		return err
+	}
 	s.db = db
-	return err
+	return s.View(func(tx *Tx) error {
+		v, err := tx.Get(ownBucket, asideKey)
+		s.aside = string(v)
+		return err
+	})
 }
 
-// SetAside is where the damaged file lies that was there before, "" if there was none.
+// What the store itself keeps: where the damaged file lies whose place this one took, until somebody has noted it.
+const (
+	ownBucket = "store"
+	asideKey  = "aside"
+)
+
+// keep leaves a damaged file for whoever wants to look at it. One is kept: more would fill the disk.
+func keep(path, aside string) error {
+	if err := os.Remove(aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if os.Link(path, aside) == nil {
+		return nil
+	}
+	data, err := os.ReadFile(path) // a file system without links
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(aside, data, 0o600)
+}
+
+// SetAside is where the damaged file lies whose place this one took, "" if there was none or if it was noted.
 func (s *Store) SetAside() string { return s.aside }
 
-// create makes an empty file that is whole from the first moment it is there.
-func create(path string) error {
+// Noted says that whatever has to follow on a damaged file was done.
+func (s *Store) Noted() error {
+	if err := s.Update(func(tx *Tx) error { return tx.Delete(ownBucket, asideKey) }); err != nil {
+		return err
+	}
+	s.aside = ""
+	return nil
+}
+
+// create makes an empty file that is whole from the first moment it is there, and that says whose place it took.
+func create(path, aside string) error {
 	fresh := path + ".new"
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -135,7 +170,13 @@ func create(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := db.Close(); err != nil {
+	err = db.Update(func(tx *bbolt.Tx) error {
+		if aside == "" {
+			return nil
+		}
+		return (&Tx{tx}).Put(ownBucket, asideKey, []byte(aside))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(fresh, path); err != nil {

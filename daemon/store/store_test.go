@@ -299,6 +299,21 @@ func TestDamagedFilesAreSetAside(t *testing.T) {
 				t.Errorf("%d bytes are kept of %d, %v", len(kept), len(data), err)
 			}
 			put(t, s, "small", "k", "new")
+			// Whoever is interrupted before he did what has to follow is told again.
+			for range 2 {
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if s = mustOpen(t, path); s.SetAside() == "" || get(t, s, "small", "k") != "new" {
+					t.Errorf("set aside: %q", s.SetAside())
+				}
+			}
+			if err := errors.Join(s.Noted(), s.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if s = mustOpen(t, path); s.SetAside() != "" || get(t, s, "small", "k") != "new" {
+				t.Errorf("noted, and set aside: %q", s.SetAside())
+			}
 		})
 	}
 }
