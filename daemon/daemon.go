@@ -5,6 +5,9 @@
 // bound. The package promises that a verdict is live only when the decision said so on frames of this camera and of one
 // presentation; trouble of any kind (camera, model, memory, network) makes the answer something else or none, and says so
 // in the camera's state and the log.
+//
+// Hosts ask for sessions at the desk, which promises each session one answer, written down before it is published, and live only where
+// that, and the application's bans, could be read and written.
 package daemon
 
 import (

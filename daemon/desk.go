@@ -79,7 +79,8 @@ type desk struct {
 	store    *store.Store
 	policy   *policy.Policy
 	closed   bool
-	tried    time.Time // when the file was last tried to open
+	tried    time.Time // when the file was last tried to open, or to write to
+	ticked   time.Time // when the policy last looked at the clock
 	said     string    // the newest trouble that was logged
 	line     *session.Desk
 	limit    session.Limit // of requests
@@ -315,6 +316,10 @@ func (d *desk) look() {
 	if d.said != "" && now.Sub(d.tried) >= again {
 		d.probe()
 	}
+	if now.Sub(d.ticked) < time.Second {
+		return
+	}
+	d.ticked = now
 	if err := d.policy.Tick(d.moment()); err != nil {
 		d.trouble("bans can't be written down: sessions of applications that ban are refused", err)
 	}
