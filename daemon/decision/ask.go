@@ -29,8 +29,9 @@ type ask struct {
 // Ask wants a verdict about the presentation in front of the camera, or the next to come, under a demand of its own. Only frames
 // captured after now are evidence for it, and those of one presentation alone: if a face leaves or another takes its place before
 // there is enough, the next one is judged from its own beginning. A presentation that was said to be an attack isn't live for who
-// asks either, until it left. Until its one answer, which is marked as Asked, or Release, the decider says nothing else. The answer
-// comes from Observe, from Idle once the time-out is over, or from Interrupt.
+// asks either, until it left. Until its one answer, which is marked as Asked, or Release, the decider says nothing else; afterwards the
+// presentation gives a verdict of its own only if that is another. The answer comes from Observe, from Idle once the time-out is
+// over, or from Interrupt.
 func (d *Decider) Ask(now time.Time, demand Demand) error {
 	if d.ask != nil {
 		return ErrAsked
@@ -83,6 +84,8 @@ func (d *Decider) reply(v Verdict, c Code) *Decision {
 	a := d.ask
 	d.ask = nil
 	said := d.decision(v, c, a.rule, a.since)
-	said.Asked = true
+	if said.Asked = true; d.p != nil && v != Undecided {
+		d.p.said, d.p.retract = v, "" // everybody hears the answer; only another one would be news
+	}
 	return said
 }
