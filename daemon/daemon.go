@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/camera/frame"
 	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/daemon/journal"
 	"github.com/livenessd/livenessd/mqtt"
 )
 
@@ -71,10 +73,16 @@ func Run(ctx context.Context, o Options) error {
 	}
 	// The client is there before the desk, which needs it, and may deliver what is queued already.
 	behind := make(chan struct{})
+	// Without a state folder verdicts wait in memory alone.
+	var kept mqtt.Journal
+	if !o.Stateless {
+		kept = journal.New(filepath.Join(o.Config.State, journal.File), o.Log)
+	}
 	client, err := mqtt.New(mqtt.Options{
-		URL: o.Config.MQTT.URL, Prefix: o.Config.MQTT.Prefix, Device: o.Config.Device, Username: o.Config.MQTT.Username,
+		URL: o.Config.MQTT.URLs[0], Others: o.Config.MQTT.URLs[1:], Prefix: o.Config.MQTT.Prefix, Device: o.Config.Device, Username: o.Config.MQTT.Username,
 		PasswordFile: o.Config.MQTT.PasswordFile, CAFile: o.Config.MQTT.CAFile, CertFile: o.Config.MQTT.CertFile, KeyFile: o.Config.MQTT.KeyFile,
-		QueueLimit: o.Config.MQTT.Queue, Log: o.Log,
+		Journal: kept, QueueLimit: o.Config.MQTT.Journal.Count, QueueBytes: int64(o.Config.MQTT.Journal.Bytes), QueueAge: o.Config.MQTT.Journal.Age,
+		Log:      o.Log,
 		Info:     func() mqtt.Info { return info(o, e) },
 		Requests: asked,
 		Delivered: func(v mqtt.Verdict) {
@@ -87,8 +95,8 @@ func Run(ctx context.Context, o Options) error {
 		return &fault{ErrConfig, err, Hint(err)}
 	}
 	defer func() {
-		// What is queued gets a second; what stays is counted and said. A broker that is away is no failure of this daemon, which
-		// would be restarted for it.
+		// What is queued gets a second; what stays is on the disk, or counted and said. A broker that is away is no failure of this
+		// daemon, which would be restarted for it.
 		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		if err := client.Close(c); err != nil {
@@ -102,6 +110,11 @@ func Run(ctx context.Context, o Options) error {
 	}()
 	if !o.Stateless {
 		d = newDesk(o, e, id, client)
+		d.info = func() mqtt.Info {
+			i := info(o, e)
+			i.Journal = client.Journal()
+			return i
+		}
 	}
 	close(behind)
 	ctx, cancel := context.WithCancel(ctx)

@@ -70,6 +70,7 @@ type desk struct {
 	info   func() mqtt.Info
 	open   func() (*store.Store, error)
 	apps   map[string]config.Application
+	number func() uint64                                                        // of the next verdict
 	blank  func(camera string) mqtt.Verdict                                     // a new verdict of which nothing is said yet
 	demand func(application config.Application, purpose string) decision.Demand // without its time
 	turns  map[string]*atomic.Pointer[turn]                                     // by camera
@@ -108,6 +109,7 @@ func newDesk(o Options, e *Engine, id *identity, host Host) *desk {
 		host: host, log: o.Log, now: time.Now, moment: moment(id.boot), apps: o.Config.Applications,
 		info:   func() mqtt.Info { return info(o, e) },
 		open:   func() (*store.Store, error) { return store.Open(filepath.Join(o.Config.State, StateFile)) },
+		number: id.seq.next,
 		demand: func(a config.Application, purpose string) decision.Demand { return demand(a, purpose, base) },
 		turns:  map[string]*atomic.Pointer[turn]{}, switches: map[string]mqtt.Switches{}, down: map[string]mqtt.Code{},
 		limit: session.Limit{Burst: requestBurst, Rate: requestRate}, refusals: session.Limit{Burst: requestBurst, Rate: requestRate}, memory: session.Memory{Size: maxTransactions},
@@ -115,7 +117,7 @@ func newDesk(o Options, e *Engine, id *identity, host Host) *desk {
 	d.blank = func(camera string) mqtt.Verdict {
 		v := id.document(e, camera)
 		v.LiveAt, v.SpoofAt = base.LiveAt, base.SpoofAt
-		v.ID, v.Seq = uuid.Must(uuid.NewV7()).String(), id.seq.next()
+		v.ID, v.Seq = uuid.Must(uuid.NewV7()).String(), d.number()
 		return v
 	}
 	var cameras []string
@@ -638,6 +640,7 @@ func (d *desk) decided(id string, v mqtt.Verdict) {
 	if !ok {
 		return
 	}
+	v.Seq = d.number()
 	whom, rule := policy.Whom{Application: s.Application, Subject: s.Subject, Camera: s.Camera}, d.rule(s.Application)
 	switch {
 	case d.store == nil: // it was there when the session was let in

@@ -130,9 +130,12 @@ func (l *lobby) start() {
 			"bank":    application(func(a *config.Application) { a.OnAttack, a.After = config.BanAttacker, 2 }),
 			"canteen": application(func(a *config.Application) { a.Liveness.Authentication = false }),
 		},
-		blank: func(camera string) mqtt.Verdict {
+		number: func() uint64 {
 			l.seq++
-			return mqtt.Verdict{Schema: 1, ID: uuid.Must(uuid.NewV7()).String(), Device: "door-7", Camera: camera, Boot: "boot", Seq: l.seq,
+			return l.seq
+		},
+		blank: func(camera string) mqtt.Verdict {
+			return mqtt.Verdict{Schema: 1, ID: uuid.Must(uuid.NewV7()).String(), Device: "door-7", Camera: camera, Boot: "boot", Seq: l.desk.number(),
 				LiveAt: 0.8, SpoofAt: 0.35, Model: mqtt.ModelRef{SHA256: strings.Repeat("0", 64)}}
 		},
 		demand: func(a config.Application, purpose string) decision.Demand {

@@ -189,14 +189,15 @@ func (p *pipeline) emit(d *decision.Decision) {
 		return
 	}
 	v := p.verdict(d, p.now())
+	v.Seq = p.id.seq.next()
 	p.publish.PublishVerdict(v)
 	p.log.Info("verdict", "verdict", d.Verdict, "code", d.Code, "score", d.Score, "frames", d.Frames, "seq", v.Seq)
 }
 
+// verdict makes the document, without the number: whoever publishes it gives it one, so that no number is missing.
 func (p *pipeline) verdict(d *decision.Decision, now time.Time) mqtt.Verdict {
 	v := p.document
 	v.ID = uuid.Must(uuid.NewV7()).String()
-	v.Seq = p.id.seq.next()
 	v.Verdict = mqtt.VerdictKind(d.Verdict)
 	v.SetCode(mqtt.Code(d.Code))
 	if d.Frames > 0 {

@@ -39,9 +39,10 @@ const (
 
 // Options of a Client.
 type Options struct {
-	URL    string // mqtt://HOST[:PORT] or mqtts://HOST[:PORT]
-	Prefix string // of all topics; "" is DefaultPrefix
-	Device string // a level of all topics, and in the client id
+	URL    string   // mqtt://HOST[:PORT] or mqtts://HOST[:PORT]
+	Others []string // further ones, which are tried in turn
+	Prefix string   // of all topics; "" is DefaultPrefix
+	Device string   // a level of all topics, and in the client id
 
 	Username     string
 	PasswordFile string // read at each connection; refused while everybody may read it
@@ -49,8 +50,13 @@ type Options struct {
 	CertFile     string // with KeyFile: the client's certificate
 	KeyFile      string
 
-	QueueLimit int         // verdicts that may wait; 0 is 1000
-	Info       func() Info // asked at each connection; nil publishes none
+	Journal    Journal       // keeps verdicts over restarts; nil: they wait in memory alone. The client closes it
+	QueueLimit int           // verdicts that may wait; 0 is 1000
+	QueueBytes int64         // how long their documents may be together; 0 is 8 MiB
+	QueueAge   time.Duration // how long one may wait; 0 is a week
+	// BacklogRate is how many late verdicts are published a second; 0 is 50.
+	BacklogRate float64
+	Info        func() Info // asked at each connection; nil publishes none
 	// Requests is where requests and switches go, in the order in which they come; nil listens to none. Nobody waits: what comes while
 	// it is full is counted and lost. It isn't closed.
 	Requests chan<- Asked
@@ -61,6 +67,8 @@ type Options struct {
 	Timeout time.Duration                        // for a connection and for each acknowledgement; 0 is 10 s
 	Now     func() time.Time                     // nil is time.Now
 	Pause   func(context.Context, time.Duration) // waits between connections, less if the context ends; nil does
+
+	again, stalled time.Duration // for tests; 0 is tryAgain and stalled
 }
 
 // Check tells what New would refuse.
@@ -76,6 +84,21 @@ func (o *Options) prepare() (c *Client, err error) {
 	}
 	if o.QueueLimit == 0 {
 		o.QueueLimit = defaultQueue
+	}
+	if o.QueueBytes == 0 {
+		o.QueueBytes = defaultQueueBytes
+	}
+	if o.QueueAge == 0 {
+		o.QueueAge = defaultQueueAge
+	}
+	if o.BacklogRate == 0 {
+		o.BacklogRate = defaultBacklogRate
+	}
+	if o.again == 0 {
+		o.again = tryAgain
+	}
+	if o.stalled == 0 {
+		o.stalled = stalled
 	}
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
@@ -93,22 +116,30 @@ func (o *Options) prepare() (c *Client, err error) {
 		return nil, &Error{Op: fmt.Sprintf("queue for %d verdicts, time-out %v", o.QueueLimit, o.Timeout),
 			Err: errors.New("at least 1, and not negative"), hint: "leave both out for 1000 verdicts and 10s"}
 	}
+	if o.QueueBytes < 1 || o.QueueAge < 0 || !(o.BacklogRate > 0) {
+		return nil, &Error{Op: fmt.Sprintf("%d bytes of verdicts, for %v, %v of them a second", o.QueueBytes, o.QueueAge, o.BacklogRate),
+			Err: errors.New("more than nothing"), hint: "leave them out for 8 MiB, a week and 50"}
+	}
 	c = &Client{o: *o, wake: make(chan struct{}, 1), done: make(chan struct{}), states: map[string]*state{},
-		queue: queue{limit: o.QueueLimit}}
+		queue:   queue{count: o.QueueLimit, bytes: o.QueueBytes},
+		journal: journal{dirty: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), since: o.Now()}}
 	c.closing, c.beginClosing = context.WithCancel(context.Background())
 	if c.topics, err = NewTopics(o.Prefix, o.Device); err != nil {
 		return nil, err
 	}
-	e, err := parseURL(o.URL)
-	if err != nil {
-		return nil, err
-	}
 	cred := credentials{username: o.Username, passwordFile: o.PasswordFile, caFile: o.CAFile, certFile: o.CertFile, keyFile: o.KeyFile}
-	if err := cred.check(e); err != nil {
-		return nil, err
+	for _, url := range append([]string{o.URL}, o.Others...) {
+		e, err := parseURL(url)
+		if err != nil {
+			return nil, err
+		}
+		if err := cred.check(e); err != nil {
+			return nil, err
+		}
+		c.endpoints = append(c.endpoints, e)
 	}
 	// The id is always the same, so that a broker that still holds the last connection ends it, and its will, first.
-	c.link = linkOptions{endpoint: e, credentials: cred, clientID: "livenessd-" + o.Device, will: c.topics.Availability(),
+	c.link = linkOptions{endpoint: c.endpoints[0], credentials: cred, clientID: "livenessd-" + o.Device, will: c.topics.Availability(),
 		timeout: o.Timeout, limit: maxPacket, ordered: true}
 	return c, nil
 }
@@ -134,9 +165,10 @@ func backoff(attempt int, random float64) time.Duration {
 
 // Client publishes for one device. Its methods are safe for concurrent use, and none but Close waits for anything.
 type Client struct {
-	o      Options
-	topics Topics
-	link   linkOptions
+	o         Options
+	topics    Topics
+	endpoints []endpoint
+	link      linkOptions // to the endpoint whose turn it is; of run alone
 
 	wake         chan struct{} // something is there to be published
 	closing      context.Context
@@ -144,13 +176,15 @@ type Client struct {
 	cancel       context.CancelFunc
 	done         chan struct{} // closed when run has returned
 
-	mu     sync.Mutex
-	queue  queue
-	states map[string]*state // by topic
-	notes  []*note
-	status Status
-	full   uint64 // how many were dropped since the queue was last not full
-	refuse string // the last refusal that was logged
+	mu      sync.Mutex
+	journal journal
+	gaps    []*notice // the oldest first
+	queue   queue
+	states  map[string]*state // by topic
+	notes   []*note
+	status  Status
+	full    uint64 // how many were dropped since there was last room
+	refuse  string // the last refusal that was logged
 
 	deaf, mute sync.Once // the log hears it once that availability, or requests, can't be read
 }
@@ -175,7 +209,9 @@ type Status struct {
 	Connections  uint64 // how often it was connected
 	Queued       int    // verdicts that the broker hasn't acknowledged
 	Published    uint64 // verdicts that it has
-	Dropped      uint64 // verdicts lost to a full queue, or handed over after Close
+	Volatile     int    // of those queued: a power cut would lose them
+	Gaps         int    // that the broker hasn't acknowledged
+	Dropped      uint64 // verdicts that a bound of the queue took, or that were handed over after Close
 	DroppedSpoof uint64 // of these, those that said spoof
 	Refused      uint64 // documents that contradicted themselves
 	Unheard      uint64 // requests that came faster than they were taken
@@ -183,15 +219,22 @@ type Status struct {
 	Err          error  // why it isn't connected; it may have a Hint
 }
 
-// New checks the options and starts to connect. The client must be closed.
+// New checks the options, reads the journal and starts to connect. The client must be closed.
 func New(o Options) (*Client, error) {
 	c, err := o.prepare()
 	if err != nil {
 		return nil, err
 	}
-	if e := c.link.endpoint; o.PasswordFile != "" && !e.tls && !e.loopback() {
-		c.o.Log.Warn("the broker's password crosses the network in the clear", "broker", e.String(),
-			"hint", "use a broker with TLS, and mqtts:// in its url")
+	for _, e := range c.endpoints {
+		if o.PasswordFile != "" && !e.tls && !e.loopback() {
+			c.o.Log.Warn("the broker's password crosses the network in the clear", "broker", e.String(),
+				"hint", "use a broker with TLS, and mqtts:// in its url")
+		}
+	}
+	if o.Journal != nil {
+		c.load()
+		go c.record()
+		c.stain()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
@@ -204,35 +247,44 @@ func (c *Client) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.status
-	s.Queued = len(c.queue.items)
+	s.Queued, s.Volatile, s.Gaps = c.queue.len(), c.volatile(), len(c.gaps)
 	return s
 }
 
-// PublishVerdict queues a verdict. One that doesn't pass Check, or is of another device, is refused.
+// PublishVerdict queues a verdict. One that doesn't pass Check, or is of another device, is refused; one that is queued already, as it was
+// read from the journal, isn't queued again.
 func (c *Client) PublishVerdict(v Verdict) {
 	err := v.Check()
 	if err == nil && v.Device != c.o.Device {
 		err = fmt.Errorf("mqtt: verdict of device %.40q in the client of %s", v.Device, c.o.Device)
 	}
-	if err != nil {
+	v = v.clone()
+	document, jsonErr := json.Marshal(v) // Check leaves only a time that can't be written
+	if err = errors.Join(err, jsonErr); err != nil {
 		c.refused(err)
+		if v.Device == c.o.Device && v.Seq > 0 && CheckName("boot", v.Boot) == nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.missing(&v, GapRefused)
+			c.stain()
+		}
 		return
 	}
-	v = v.clone()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing.Err() != nil {
 		c.drop(v.Verdict)
 		return
 	}
-	if lost := c.queue.push(&item{verdict: v, queued: c.o.Now()}); lost != nil {
-		if c.full == 0 {
-			c.o.Log.Warn("the queue of verdicts is full: the oldest are dropped, spoofs last", "limit", c.queue.limit,
-				"dropping", lost.verdict.Verdict, "hint", "the broker has been away for long: see the connection")
-		}
-		c.full++
-		c.drop(lost.verdict.Verdict)
+	if c.queue.find(document) != nil {
+		return
 	}
+	i := &item{verdict: v, document: document, size: int64(len(document)), queued: c.o.Now()}
+	i.late(i.queued)
+	for _, l := range c.queue.push(i) {
+		c.lose(l.item, l.why)
+	}
+	c.stain()
 	c.rouse()
 }
 
@@ -340,10 +392,12 @@ func (c *Client) rouse() {
 	}
 }
 
-// Close delivers what is queued, as long as ctx lasts, says offline and disconnects. Its error tells how many verdicts are
-// left: they are lost. If ctx ends first, the connection is cut, and the broker publishes the will.
+// Close writes what is queued to the journal and delivers what somebody may still act on, and without a journal all of it, as long as ctx
+// lasts, says offline and disconnects. Its error tells how many verdicts are lost. If ctx ends first, the connection is cut, and the
+// broker publishes the will.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
+	again := c.closing.Err() != nil
 	c.beginClosing() // under the lock, so that nothing is queued after it
 	c.mu.Unlock()
 	select {
@@ -353,7 +407,13 @@ func (c *Client) Close(ctx context.Context) error {
 		<-c.done
 	}
 	c.cancel()
-	if n := c.Status().Queued; n > 0 {
+	if c.o.Journal != nil {
+		if !again {
+			close(c.journal.stop)
+		}
+		<-c.journal.done // the disk is worth waiting for
+	}
+	if n := c.Status().Volatile; n > 0 {
 		return &Error{Op: "close", Err: fmt.Errorf("%d verdicts were not delivered", n), hint: hintFor(c.link.endpoint, c.Status().Err)}
 	}
 	return nil
@@ -362,7 +422,7 @@ func (c *Client) Close(ctx context.Context) error {
 // run keeps a connection until the client is closed.
 func (c *Client) run(ctx context.Context) {
 	defer close(c.done)
-	for attempt, failures := 0, 0; ; attempt++ {
+	for attempt, failures := 0, 0; ; {
 		if c.finished() {
 			return
 		}
@@ -385,7 +445,13 @@ func (c *Client) run(ctx context.Context) {
 		if closing {
 			attempt = 0 // there is little time
 		}
+		at := (slices.Index(c.endpoints, c.link.endpoint) + 1) % len(c.endpoints)
+		c.link.endpoint = c.endpoints[at]
+		if at != 0 && !connected {
+			continue // the others are tried before anybody rests
+		}
 		c.rest(ctx, backoff(attempt, rand.Float64()), closing)
+		attempt++
 	}
 }
 
@@ -393,7 +459,7 @@ func (c *Client) run(ctx context.Context) {
 func (c *Client) finished() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.closing.Err() != nil && len(c.queue.items) == 0
+	return c.closing.Err() != nil && !c.left()
 }
 
 // rest waits before the next attempt. A Close since the last one began, or in the middle of the wait, makes the next come at once.
@@ -417,10 +483,13 @@ func (c *Client) lost(err error, connected bool, failures int) {
 		s.published = false
 	}
 	c.queue.land()
+	for _, n := range c.gaps {
+		n.flying = false
+	}
 	for _, n := range c.notes {
 		n.flying = false
 	}
-	queued := len(c.queue.items)
+	queued := c.queue.len()
 	c.mu.Unlock()
 	if !news {
 		return
@@ -446,14 +515,14 @@ func (c *Client) serve(ctx context.Context) (connected bool, err error) {
 	defer l.end()
 	// Nothing waits for a connection any longer than it is there.
 	defer context.AfterFunc(ctx, func() { _ = l.wire.Close() })()
-	s := &session{c: c, link: l, ctx: ctx, offline: make(chan struct{}, 1), online: make(chan struct{}, 1)}
+	s := &session{c: c, link: l, ctx: ctx, credit: 1, counted: time.Now(), offline: make(chan struct{}, 1), online: make(chan struct{}, 1)}
 	if err := s.birth(); err != nil {
 		return false, explain("announce the device at", c.link.endpoint, err)
 	}
 	c.mu.Lock()
 	c.status.Connected, c.status.Err = true, nil
 	c.status.Connections++
-	queued := len(c.queue.items)
+	queued := c.queue.len()
 	c.mu.Unlock()
 	c.o.Log.Info("connected to the broker", "broker", c.link.endpoint.String(), "queued", queued)
 	began := time.Now()
@@ -478,6 +547,9 @@ type session struct {
 	silence <-chan time.Time // until when we should have
 	held    <-chan time.Time // when we may contradict again; nil if at once
 	waiting []flight
+	credit  float64          // how many late verdicts may go now
+	counted time.Time        // when that was so
+	late    <-chan time.Time // when the next may; nil if none waits
 
 	contradicted bool // the log has heard of it
 }
@@ -497,14 +569,7 @@ func (s *session) birth() error {
 		return err
 	}
 	if s.c.o.Info != nil {
-		i := s.c.o.Info()
-		if i.Models == nil {
-			i.Models = []ModelInfo{}
-		}
-		if i.Cameras == nil {
-			i.Cameras = []string{} // an empty list in JSON; nil would be null
-		}
-		info, err := json.Marshal(i)
+		info, err := s.c.info()
 		if err != nil {
 			return err
 		}
@@ -547,6 +612,22 @@ func (s *session) birth() error {
 		}
 	}
 	return nil
+}
+
+// info is what the device is now.
+func (c *Client) info() ([]byte, error) {
+	i := c.o.Info()
+	if i.Models == nil {
+		i.Models = []ModelInfo{}
+	}
+	if i.Cameras == nil {
+		i.Cameras = []string{} // an empty list in JSON; nil would be null
+	}
+	c.mu.Lock()
+	i.Journal = c.journalInfo()
+	c.journal.fresh = false
+	c.mu.Unlock()
+	return json.Marshal(i)
 }
 
 // asked hands on what a host asks. It runs on the goroutine that reads, and must not wait.
@@ -609,7 +690,10 @@ func (s *session) work() error {
 			overdue = timer.C
 			closing = nil // it is looked at when all is acknowledged
 		} else if s.c.closing.Err() != nil {
-			return s.goodbye()
+			if s.c.finished() {
+				return s.goodbye()
+			}
+			closing = nil // what is left is being written to the disk
 		}
 		offline := s.offline
 		if s.held != nil {
@@ -636,6 +720,7 @@ func (s *session) work() error {
 		case <-s.silence:
 			s.deaf()
 		case <-s.c.wake:
+		case <-s.late:
 		case <-closing:
 		case <-overdue:
 			return errSilent
@@ -655,10 +740,20 @@ func (s *session) one() (bool, error) {
 	if topic, payload := s.c.nextState(); payload != nil {
 		return true, s.fly(topic, payload, true, nil)
 	}
+	if s.c.o.Info != nil && s.c.changed() {
+		info, err := s.c.info()
+		if err != nil {
+			return false, err
+		}
+		return true, s.fly(s.c.topics.Info(), info, true, nil)
+	}
 	if n := s.c.nextNote(); n != nil { // before verdicts, as a session's response and hints were said before its verdict
 		return true, s.fly(n.topic, n.payload, false, func() { s.c.noted(n) })
 	}
-	i, payload := s.c.nextVerdict()
+	if n, payload := s.c.nextGap(); n != nil {
+		return true, s.fly(s.c.topics.Gap(), payload, false, func() { s.c.told(n) })
+	}
+	i, payload := s.c.nextVerdict(s.mayBeLate)
 	if i == nil {
 		return false, nil
 	}
@@ -681,6 +776,22 @@ func (s *session) one() (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// mayBeLate tells whether a late verdict may go now, and takes it for gone. What nobody will keep goes at once while the client closes.
+func (s *session) mayBeLate() bool {
+	s.late = nil
+	if s.c.closing.Err() != nil {
+		return true
+	}
+	now, rate := time.Now(), s.c.o.BacklogRate
+	s.credit, s.counted = min(max(1, rate/10), s.credit+rate*now.Sub(s.counted).Seconds()), now
+	if s.credit < 1 {
+		s.late = time.After(time.Duration((1 - s.credit) / rate * float64(time.Second)))
+		return false
+	}
+	s.credit--
+	return true
 }
 
 func (s *session) fly(topic string, payload []byte, retained bool, done func()) error {
@@ -731,26 +842,41 @@ func (c *Client) nextState() (topic string, payload []byte) {
 	return topic, payload
 }
 
-// nextVerdict returns the next verdict to be published, as it is to be published now.
-func (c *Client) nextVerdict() (*item, []byte) {
+// changed tells whether the journal's state is another than the broker was told.
+func (c *Client) changed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for {
-		i := c.queue.next()
-		if i == nil {
-			return nil, nil
-		}
-		v := i.verdict
-		v.Replayed = v.Replayed || i.late(c.o.Now())
-		payload, err := json.Marshal(v)
-		if err == nil {
-			return i, payload
-		}
-		// Check left only a time that can't be written.
-		c.queue.done(i)
-		c.status.Refused++
-		c.o.Log.Error("refused to publish", "error", err)
+	return c.journal.fresh
+}
+
+// nextVerdict returns the next verdict to be published, as it is to be published now: those that are late after the others, and only if
+// one may be late.
+func (c *Client) nextVerdict(late func() bool) (*item, []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue.sort(c.o.Now())
+	durable := c.durable()
+	may := func(i *item) bool { return i.kept || !durable }
+	i := next(c.queue.fresh, may)
+	if i == nil && durable && c.closing.Err() != nil {
+		return nil, nil // the next run goes on
 	}
+	if i == nil && slices.ContainsFunc(c.queue.backlog, func(i *item) bool { return !i.flying && may(i) }) && late() {
+		i = next(c.queue.backlog, may)
+	}
+	if i == nil {
+		return nil, nil
+	}
+	if !i.old && !i.verdict.Replayed {
+		return i, i.document
+	}
+	v := i.verdict
+	v.Replayed = true
+	payload, err := json.Marshal(v)
+	if err != nil {
+		return nil, nil // it could be written before
+	}
+	return i, payload
 }
 
 func (c *Client) delivered(i *item) {
@@ -759,10 +885,14 @@ func (c *Client) delivered(i *item) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if i.gone {
+		return // it was dropped meanwhile
+	}
 	c.queue.done(i)
+	c.spare(i.n, i.kept)
 	c.status.Published++
-	if c.full > 0 && len(c.queue.items) <= c.queue.limit/2 {
-		c.o.Log.Info("the queue of verdicts has room again", "dropped", c.full)
+	if c.full > 0 && c.queue.len() <= c.queue.count/2 && c.queue.size <= c.queue.bytes/2 {
+		c.o.Log.Info("there is room for verdicts again", "dropped", c.full)
 		c.full = 0
 	}
 }

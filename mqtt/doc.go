@@ -1,9 +1,14 @@
 // Package mqtt is what the daemon says to the outside: topics, documents, and the client that delivers them.
 //
-// Client keeps one MQTT 3.1.1 connection to a broker and makes a new one whenever it is lost. Its callers never wait for
-// the network: states are kept, the newest of each camera, and verdicts are queued in memory. A verdict leaves the queue
-// only when the broker acknowledged it, in order for each camera, so that it may arrive twice: subscribers dedupe by
-// (device, boot, seq). A verdict that isn't consistent in itself is never published: see Verdict.Check.
+// Client keeps one MQTT 3.1.1 connection to a broker, of several in turn, and makes a new one whenever it is lost. Its callers wait neither for
+// the network nor for the disk: states are kept, the newest of each camera, and verdicts are queued. With a Journal each verdict is on the
+// disk before it is offered to the broker, and what an earlier run left there is delivered by the next. While the disk can't be
+// written to, verdicts go out from memory, and info says so. A verdict leaves the queue and the journal only when the broker
+// acknowledged it over the same connection, so that it may arrive twice: subscribers dedupe by (device, boot, seq). A verdict that isn't
+// consistent in itself is never published: see Verdict.Check.
+//
+// Verdicts on which somebody may still act go first. Those that are late say so (replayed) and follow at a bounded rate. In each of
+// these two kinds the order is kept for each camera.
 //
 // Hosts ask over the same connection: with Options.Requests the client listens to requests and switches, whose documents the Parse…Request
 // functions read, strictly and within bounds. MQTT 3.1.1 tells neither when a message was sent nor by whom: who may ask is the
@@ -11,9 +16,9 @@
 // while the device is away is lost and never comes late; what is retained says so (Asked.Retained). Responses and hints wait for
 // the network half a minute at most.
 //
-// The package doesn't promise delivery: the queue is bounded, and it is gone with the process. What was lost is counted
-// (Status). Nor does it judge: a verdict that arrives late says so (replayed), but whether anybody may still act on it is
-// the subscriber's question to expires_at.
+// The queue is bounded by count, bytes and age. What had to go, the oldest that aren't spoofs first, is counted (Status) and announced as a Gap, which
+// is kept like a verdict. Nothing announces what was in memory alone when the process was killed. Nor does the package judge: whether
+// anybody may still act on a verdict is the subscriber's question to expires_at.
 //
-// For subscribers there are Subscribe, ParseVerdict and the JSON Schemas of the documents (Schemas).
+// For subscribers there are Subscribe, ParseVerdict, ParseGap and the JSON Schemas of the documents (Schemas).
 package mqtt

@@ -8,12 +8,17 @@ import (
 	"testing"
 )
 
-// TestTheExamplesInTheDocsAreWhatTheirSchemasSay reads docs/sessions.md: what is published by its schema, what is asked with the parsers.
+// TestTheExamplesInTheDocsAreWhatTheirSchemasSay reads docs/sessions.md and docs/reliability.md: what is published by its schema, what is asked with the parsers.
 func TestTheExamplesInTheDocsAreWhatTheirSchemasSay(t *testing.T) {
 	text, err := os.ReadFile("../docs/sessions.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	more, err := os.ReadFile("../docs/reliability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = append(text, more...)
 	blocks := regexp.MustCompile("(?s)```json ([a-z]+)\n(.*?)```").FindAllStringSubmatch(string(text), -1)
 	if len(blocks) < 6 {
 		t.Errorf("only %d documents", len(blocks))

@@ -20,17 +20,20 @@ func TestFullQueueDropsTheOldestAndSpoofsLast(t *testing.T) {
 		"spoofs before what flies":     {"Lss", "s", "s", "Lss"},
 		"all flies, so the new one":    {"LLL", "s", "s", "LLL"},
 	} {
-		q := queue{limit: 3}
+		q := queue{count: 3, bytes: 1 << 20}
 		push := func(c byte) *item {
 			i := &item{verdict: Verdict{Verdict: kinds[c|0x20]}}
 			lost := q.push(i)
 			i.flying = c&0x20 == 0
-			return lost
+			if len(lost) == 0 {
+				return nil
+			}
+			return lost[0].item
 		}
 		for i := range len(test.queued) {
 			push(test.queued[i])
 		}
-		before := slices.Clone(q.items)
+		before := slices.Clone(q.fresh)
 		lost := ""
 		for i := range len(test.pushed) {
 			if l := push(test.pushed[i]); l != nil {
@@ -47,7 +50,7 @@ func TestFullQueueDropsTheOldestAndSpoofsLast(t *testing.T) {
 			}
 		}
 		left := ""
-		for _, i := range q.items {
+		for _, i := range q.fresh {
 			left += letter(i)
 		}
 		if lost != test.lost || left != test.left {
@@ -80,7 +83,7 @@ func TestLateIsWhatOutlivedItsTimeOnAnyClock(t *testing.T) {
 		"the clock was set forward":      {decided.Round(0).Add(time.Hour), decided.Round(0).Add(time.Hour - time.Second), true},
 		"the clock was set back by hour": {decided.Round(0).Add(-time.Hour), decided.Round(0).Add(-time.Hour - 6*time.Second), true},
 	} {
-		i.queued = test.queued
+		i.queued, i.old = test.queued, false
 		if got := i.late(test.now); got != test.want {
 			t.Errorf("%s: late is %v", name, got)
 		}

@@ -19,11 +19,14 @@ func TestDocumentsAreWhatTheirSchemasSay(t *testing.T) {
 		Width: 640, Height: 480, FPS: 29.97, Hint: "add the user to group video", Error: "permission denied", Since: Time(decidedAt())}
 	info := Info{Schema: 1, Device: "door-7", Version: "v0.1.0",
 		Models:  []ModelInfo{{Task: "liveness", Name: "a", Version: "1", SHA256: "0"}},
-		Runtime: "2.9.0", Delegate: "xnnpack", Cameras: []string{"front"}}
+		Runtime: "2.9.0", Delegate: "xnnpack", Cameras: []string{"front"},
+		Journal: &JournalInfo{JournalMemory, "no space left on device", "make room", Time(decidedAt())}}
 	documents := map[string]map[string]any{
 		"verdict.json":      {},
 		"camera-state.json": {"full": full, "bare": CameraState{Schema: 1, State: "recovering"}},
 		"info.json":         {"full": info},
+		"gap.json": {"numbers": Gap{1, "door-7", ptr("b"), []SeqRange{{1, 3}, {5, 5}}, true, 4, 0, GapCount, Time(decidedAt()), Time(decidedAt())},
+			"nobody knows": Gap{Schema: 1, Device: "door-7", Ranges: []SeqRange{}, Reason: GapDamaged}},
 		"request-session.json": {"full": SessionRequest{"t1", Time(decidedAt()), "staff-door", Authentication, "front", "u1", "n-123", Duration(8 * time.Second)},
 			"bare": SessionRequest{Transaction: "t1", Application: "staff-door", Purpose: Enrollment}},
 		"request-cancel.json": {"full": CancelRequest{"t1", Time(decidedAt()), "s1"}},
@@ -59,7 +62,7 @@ func TestSchemasHaveTheMembersOfTheDocuments(t *testing.T) {
 	for name, doc := range map[string]any{"verdict.json": Verdict{}, "camera-state.json": CameraState{}, "info.json": Info{},
 		"request-session.json": SessionRequest{}, "request-cancel.json": CancelRequest{}, "request-ping.json": PlainRequest{},
 		"request-unlock.json": UnlockRequest{}, "switches-set.json": SwitchRequest{}, "switches.json": Switches{}, "response.json": Response{},
-		"hint.json": Hint{}} {
+		"hint.json": Hint{}, "gap.json": Gap{}} {
 		sameMembers(t, name, readSchema(t, name), reflect.TypeOf(doc))
 	}
 }

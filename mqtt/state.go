@@ -44,6 +44,9 @@ type Info struct {
 	Runtime  string      `json:"runtime"`
 	Delegate string      `json:"delegate"`
 	Cameras  []string    `json:"cameras"`
+
+	// Journal is left out where verdicts are kept in memory by intention. The Client sets it.
+	Journal *JournalInfo `json:"journal,omitempty"`
 }
 
 // ModelInfo names a model that the device uses, and what for.

@@ -53,7 +53,7 @@ func (a *app) runDemo(ctx context.Context, cfg config.Config, clip, once bool) (
 	defer func() { err = errors.Join(err, b.Close()) }()
 	// The configuration's models and thresholds count; its broker and cameras stay out of a demonstration.
 	cfg.MQTT = config.Default().MQTT
-	cfg.MQTT.URL = b.URL()
+	cfg.MQTT.URLs = []string{b.URL()}
 	o := daemon.Options{Version: a.Version, Log: log, Stateless: true}
 	source, err := a.demoSource(&cfg, &o, clip, once, cancel)
 	if err != nil {

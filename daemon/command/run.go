@@ -1,6 +1,8 @@
 package command
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/livenessd/livenessd/daemon"
@@ -25,7 +27,7 @@ func (a *app) run() *cobra.Command {
 			return daemon.Run(c.Context(), daemon.Options{
 				Config: cfg, Version: a.Version, Log: log,
 				Ready: func(*daemon.Engine) {
-					log.Info("ready", "version", a.Version, "device", cfg.Device, "cameras", len(cfg.Cameras), "broker", cfg.MQTT.URL)
+					log.Info("ready", "version", a.Version, "device", cfg.Device, "cameras", len(cfg.Cameras), "broker", strings.Join(cfg.MQTT.URLs, " "))
 				},
 			})
 		},

@@ -189,14 +189,21 @@ func DefaultApplication() Application {
 
 // MQTT is the broker and what is told to it.
 type MQTT struct {
-	URL          string
+	URLs         []string // tried in turn
 	Prefix       string
 	Username     string
 	PasswordFile string
 	CAFile       string
 	CertFile     string
 	KeyFile      string
-	Queue        int // messages
+	Journal      Journal
+}
+
+// Journal is how many verdicts may wait for the broker.
+type Journal struct {
+	Count int
+	Bytes int // of their documents
+	Age   time.Duration
 }
 
 // SlogLevel is the level as the log package takes it.
@@ -269,7 +276,7 @@ func (m machine) base() Config {
 			Cues: Cues{Repeat: Deny, Flat: Off, Infrared: Required}},
 		Applications: map[string]Application{"default": DefaultApplication()},
 
-		MQTT:  MQTT{URL: "mqtt://localhost:1883", Prefix: "livenessd", Queue: 1000},
+		MQTT:  MQTT{URLs: []string{"mqtt://localhost:1883"}, Prefix: "livenessd", Journal: Journal{5000, 8 << 20, 7 * 24 * time.Hour}},
 		State: m.state,
 	}
 }

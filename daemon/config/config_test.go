@@ -87,11 +87,11 @@ applications:
     for: 1440m
   "1":
 mqtt:
-  url: mqtts://broker.example:8883
+  url: [mqtts://broker.example:8883, "mqtt://10.0.0.2"]
   prefix: a/b
   username: 'it''s "me" \ #1'
   password_file: /run/credentials/x
-  queue: 10
+  journal: {count: 10, bytes: 100000, age: 60m}
 state: /srv/state
 `
 	want := Config{
@@ -109,8 +109,8 @@ state: /srv/state
 			"staff-door": {Switches{true, false}, Thresholds{Strictness{"", 0.7, 0.2}, Strictness{Level: "relaxed"}}, "ban", 2, time.Minute, 24 * time.Hour},
 			"1":          DefaultApplication(),
 		},
-		MQTT: MQTT{URL: "mqtts://broker.example:8883", Prefix: "a/b", Username: `it's "me" \ #1`,
-			PasswordFile: "/run/credentials/x", Queue: 10},
+		MQTT: MQTT{URLs: []string{"mqtts://broker.example:8883", "mqtt://10.0.0.2"}, Prefix: "a/b", Username: `it's "me" \ #1`,
+			PasswordFile: "/run/credentials/x", Journal: Journal{10, 100000, time.Hour}},
 		State: "/srv/state",
 	}
 	c, err := parse("x.yaml", []byte(text), door)
@@ -240,6 +240,11 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"a URL with a path", "mqtt: {url: \"mqtt://h/x\"}", `1:13: mqtt.url is "mqtt://h/x"; allowed is mqtt://HOST or mqtt://HOST:PORT, with mqtts for TLS`},
 		{"a URL of another protocol", "mqtt: {url: \"ws://h\"}", `1:13: mqtt.url is "ws://h"; allowed is mqtt://HOST or mqtt://HOST:PORT, with mqtts for TLS`},
 		{"a URL with an impossible port", "mqtt: {url: \"mqtt://h:70000\"}", `1:13: mqtt.url is "mqtt://h:70000"; allowed is mqtt://HOST or mqtt://HOST:PORT, with mqtts for TLS → a port is 1 to 65535`},
+		{"a broker twice", "mqtt: {url: [\"mqtt://h\", \"mqtt://h\"]}", "1:26: mqtt.url has mqtt://h twice → each at most once"},
+		{"a bad broker of two", "mqtt: {url: [\"mqtt://h\", h]}", `1:26: mqtt.url is "h"; allowed is mqtt://HOST or mqtt://HOST:PORT, with mqtts for TLS`},
+		{"no broker", "mqtt: {url: []}", "1:13: mqtt.url has 0 brokers; allowed are 1 to 8"},
+		{"a number for brokers", "mqtt: {url: {a: 1}}", "1:13: mqtt.url is a section of keys; allowed is mqtt://HOST or mqtt://HOST:PORT, with mqtts for TLS, or a list of them"},
+		{"a journal of nothing", "mqtt: {journal: {count: 0}}", "1:25: mqtt.journal.count is 0; allowed is a whole number from 1 to 100000"},
 		{"a prefix with a wild card", "mqtt: {prefix: a/#}", `1:16: mqtt.prefix is "a/#"; allowed is levels of letters, digits, '.', '_' and '-' with a / between them`},
 		{"a prefix with an empty level", "mqtt: {prefix: a//b}", `1:16: mqtt.prefix is "a//b"; allowed is levels of letters, digits, '.', '_' and '-' with a / between them`},
 		{"a prefix of too many levels", "mqtt: {prefix: a/b/c/d/e/f/g/h/i}", `1:16: mqtt.prefix is "a/b/c/d/e/f/g/h/i"; allowed is levels of letters, digits, '.', '_' and '-' with a / between them`},
@@ -535,7 +540,7 @@ func TestTheExampleHasEveryKeyWithItsDefault(t *testing.T) {
 	check(&app, appReader.at)
 
 	// Each line with a value says something to people: a comment on it or above it, or a name that needs none.
-	for _, key := range []string{"device", "path", "live_at", "window", "min_face", "queue", "state"} {
+	for _, key := range []string{"device", "path", "live_at", "window", "min_face", "count", "state"} {
 		if !strings.Contains(string(text), key+":") {
 			t.Errorf("no %s", key)
 		}
@@ -599,7 +604,7 @@ func FuzzParse(f *testing.F) {
 		}
 		d := c.Decision
 		if d.LiveAt < 0 || d.LiveAt >= 1 || d.SpoofAt < 0 || d.LiveAt != 0 && d.SpoofAt >= d.LiveAt || d.MinFrames < 5 || !(d.MinFace > 0) || c.Inference.Threads < 1 ||
-			len(c.Cameras) == 0 || c.MQTT.Queue < 1 || !validName(c.Device) {
+			len(c.Cameras) == 0 || c.MQTT.Journal.Count < 1 || len(c.MQTT.URLs) < 1 || !validName(c.Device) {
 			t.Fatalf("out of bounds: %+v", c)
 		}
 		for name, cam := range c.Cameras {

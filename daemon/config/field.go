@@ -79,7 +79,7 @@ func (c *Config) fields() []field {
 		),
 		applications("applications", &c.Applications),
 		section("mqtt",
-			brokerURL("url", &c.MQTT.URL),
+			brokers("url", &c.MQTT.URLs),
 			topic("prefix", &c.MQTT.Prefix),
 			text("username", &c.MQTT.Username),
 			field{key: "password", refusal: "is a secret, which never stands in this file",
@@ -88,8 +88,12 @@ func (c *Config) fields() []field {
 			text("ca_file", &c.MQTT.CAFile),
 			text("cert_file", &c.MQTT.CertFile),
 			text("key_file", &c.MQTT.KeyFile),
-			whole("queue", &c.MQTT.Queue, 1, 100_000),
-			later("journal"), later("home_assistant"),
+			section("journal",
+				whole("count", &c.MQTT.Journal.Count, 1, 100_000),
+				whole("bytes", &c.MQTT.Journal.Bytes, 64<<10, 256<<20),
+				duration("age", &c.MQTT.Journal.Age, time.Minute, 366*24*time.Hour),
+			),
+			later("home_assistant"),
 		),
 		later("signing"), later("console"), later("metrics"),
 		text("state", &c.State),
@@ -441,28 +445,71 @@ func topic(key string, p *string) field {
 	})
 }
 
-func brokerURL(key string, p *string) field {
+// maxBrokers bounds how many brokers are tried in turn.
+const maxBrokers = 8
+
+func brokers(key string, p *[]string) field {
 	const allowed = "mqtt://HOST or mqtt://HOST:PORT, with mqtts for TLS"
-	return scalar(key, p, allowed, func(n ast.Node) (string, string, bool) {
-		s, hint, ok := textOf(n)
-		if !ok {
-			return "", hint, false
-		}
-		u, err := url.Parse(s)
-		if err != nil {
-			return "", "", false
-		}
-		if u.User != nil {
-			return "", "name the user with mqtt.username, and a file that holds the password with mqtt.password_file", false
-		}
-		if port := u.Port(); port != "" {
-			if v, err := strconv.Atoi(port); err != nil || v < 1 || v > 65535 {
-				return "", "a port is 1 to 65535", false
+	return field{
+		key: key, target: p,
+		read: func(r *reader, name string, n ast.Node) {
+			values, one := []ast.Node{n}, allowed
+			if list, is := n.(*ast.SequenceNode); is {
+				values = list.Values
+			} else if _, _, is := textOf(n); !is {
+				one += ", or a list of them"
 			}
+			var out []string
+			for _, v := range values {
+				s, hint, ok := brokerURL(v)
+				if !ok {
+					r.wrong(v, name, one, hint)
+					return
+				}
+				if slices.Contains(out, s) {
+					r.bad(where(v), "each at most once", "%s has %s twice", name, s)
+					return
+				}
+				out = append(out, s)
+			}
+			if len(out) == 0 || len(out) > maxBrokers {
+				r.bad(where(n), "", "%s has %d brokers; allowed are 1 to %d", name, len(out), maxBrokers)
+				return
+			}
+			*p = out
+		},
+		write: func(w *writer) {
+			if len(*p) == 1 {
+				w.line(key, quote((*p)[0]))
+				return
+			}
+			var all []string
+			for _, s := range *p {
+				all = append(all, quote(s))
+			}
+			w.line(key, "["+strings.Join(all, ", ")+"]")
+		},
+	}
+}
+
+func brokerURL(n ast.Node) (s, hint string, ok bool) {
+	if s, hint, ok = textOf(n); !ok {
+		return "", hint, false
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return "", "", false
+	}
+	if u.User != nil {
+		return "", "name the user with mqtt.username, and a file that holds the password with mqtt.password_file", false
+	}
+	if port := u.Port(); port != "" {
+		if v, err := strconv.Atoi(port); err != nil || v < 1 || v > 65535 {
+			return "", "a port is 1 to 65535", false
 		}
-		bare := u.Hostname() != "" && (u.Path == "" || u.Path == "/") && u.RawQuery == "" && u.Fragment == ""
-		return s, "", bare && slices.Contains([]string{"mqtt", "mqtts", "tcp", "ssl", "tls"}, u.Scheme)
-	}, quote)
+	}
+	bare := u.Hostname() != "" && (u.Path == "" || u.Path == "/") && u.RawQuery == "" && u.Fragment == ""
+	return s, "", bare && slices.Contains([]string{"mqtt", "mqtts", "tcp", "ssl", "tls"}, u.Scheme)
 }
 
 func fourCC(key string, p *string) field {

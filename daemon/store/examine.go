@@ -32,11 +32,11 @@ const (
 	largest    = 1 << 30 // bytes that are looked at; the daemon's are far fewer
 )
 
-// examine tells whether a file is whole: nil, ErrDamaged, or why it can't be read.
-func examine(path string) (err error) {
+// examine tells whether a file is whole: nil, ErrDamaged, or why it can't be read. torn tells that only one of its meta pages is.
+func examine(path string) (torn bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	// Nobody may write to it meanwhile.
@@ -46,29 +46,30 @@ func examine(path string) (err error) {
 			break
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return err
+			return false, err
 		}
 		if time.Now().After(end) {
-			return ErrLocked
+			return false, ErrLocked
 		}
 	}
 	st, err := f.Stat()
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case !st.Mode().IsRegular():
-		return errors.New("not a regular file")
+		return false, errors.New("not a regular file")
 	case st.Size() > largest:
-		return fmt.Errorf("%d bytes, more than %d", st.Size(), largest)
+		return false, fmt.Errorf("%d bytes, more than %d", st.Size(), largest)
 	}
 	data, err := io.ReadAll(f)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := check(data); err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return false, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	return nil
+	m, err := newest(data)
+	return m.alone, err
 }
 
 // walker goes through a file's pages.
@@ -79,7 +80,10 @@ type walker struct {
 	used     map[uint64]bool
 }
 
-type meta struct{ pageSize, root, freelist, pages, tx uint64 }
+type meta struct {
+	pageSize, root, freelist, pages, tx uint64
+	alone                               bool // the other one is damaged
+}
 
 func check(data []byte) error {
 	m, err := newest(data)
@@ -90,7 +94,7 @@ func check(data []byte) error {
 	if m.pages < 3 || m.pages > uint64(len(data))/m.pageSize {
 		return fmt.Errorf("%d pages in %d bytes", m.pages, len(data))
 	}
-	if err := w.tree(m.root, nil, 0); err != nil {
+	if err := w.tree(m.root, nil, 0, nil, nil); err != nil {
 		return err
 	}
 	if m.freelist == noFreelist {
@@ -102,6 +106,7 @@ func check(data []byte) error {
 // newest finds the meta page that bbolt takes: the one of the later transaction, if it is whole.
 func newest(data []byte) (meta, error) {
 	var best meta
+	whole := 0
 	pageSize := uint64(os.Getpagesize())
 	for _, at := range []uint64{0, pageSize} {
 		if uint64(len(data)) < at+pageHeader+metaSize {
@@ -113,7 +118,8 @@ func newest(data []byte) (meta, error) {
 		if u32(b) != magic || u32(b[4:]) != version || u64(b[metaSize-8:]) != h.Sum64() {
 			continue
 		}
-		m := meta{uint64(u32(b[8:])), u64(b[16:]), u64(b[32:]), u64(b[40:]), u64(b[48:])}
+		m := meta{pageSize: uint64(u32(b[8:])), root: u64(b[16:]), freelist: u64(b[32:]), pages: u64(b[40:]), tx: u64(b[48:])}
+		whole++
 		if m.pageSize == pageSize && (best.pageSize == 0 || m.tx > best.tx) {
 			best = m
 		}
@@ -121,6 +127,7 @@ func newest(data []byte) (meta, error) {
 	if best.pageSize == 0 {
 		return best, errors.New("no meta page is whole")
 	}
+	best.alone = whole < 2
 	return best, nil
 }
 
@@ -147,16 +154,16 @@ func (w *walker) page(id uint64) ([]byte, error) {
 	return head[:n*w.pageSize], nil
 }
 
-// tree walks a bucket's pages. name is the bucket's, nil for that of buckets.
-func (w *walker) tree(id uint64, name []byte, depth int) error {
+// tree walks a bucket's pages. name is the bucket's, nil for that of buckets; keys are from low on and below high, where these aren't nil.
+func (w *walker) tree(id uint64, name []byte, depth int, low, high []byte) error {
 	p, err := w.page(id)
 	if err != nil {
 		return err
 	}
-	return w.node(p, fmt.Sprintf("page %d", id), name, depth)
+	return w.node(p, fmt.Sprintf("page %d", id), name, depth, low, high)
 }
 
-func (w *walker) node(p []byte, where string, name []byte, depth int) error {
+func (w *walker) node(p []byte, where string, name []byte, depth int, low, high []byte) error {
 	if depth > deepest {
 		return fmt.Errorf("%s: more than %d levels deep", where, deepest)
 	}
@@ -178,14 +185,14 @@ func (w *walker) node(p []byte, where string, name []byte, depth int) error {
 		}
 		key := p[from : from+uint64(ksize)]
 		value := p[from+uint64(ksize) : from+uint64(ksize)+uint64(vsize)]
-		if i > 0 && bytes.Compare(before, key) >= 0 {
+		if i > 0 && bytes.Compare(before, key) >= 0 || low != nil && bytes.Compare(key, low) < 0 || high != nil && bytes.Compare(key, high) >= 0 {
 			return fmt.Errorf("%s: element %d is out of order", where, i)
 		}
 		before = key
 		var err error
 		switch {
 		case kind == branchPage:
-			err = w.tree(u64(e[8:]), name, depth+1)
+			err = w.tree(u64(e[8:]), name, depth+1, key, after(p, i, n, high))
 		case u32(e) == bucketLeaf && name == nil:
 			err = w.bucket(key, value, where, depth)
 		case u32(e) == 0 && name != nil:
@@ -200,18 +207,31 @@ func (w *walker) node(p []byte, where string, name []byte, depth int) error {
 	return nil
 }
 
+// after is the key of the branch that follows, or else what ends all of them.
+func after(p []byte, i, n int, high []byte) []byte {
+	if i+1 == n {
+		return high
+	}
+	at := uint64(pageHeader + (i+1)*elementSize)
+	from, size := at+uint64(u32(p[at:])), uint64(u32(p[at+4:]))
+	if from+size > uint64(len(p)) {
+		return high // it is told when its turn comes
+	}
+	return p[from : from+size]
+}
+
 func (w *walker) bucket(name, value []byte, where string, depth int) error {
 	if len(value) < bucketSize {
 		return fmt.Errorf("%s: a bucket of %d bytes", where, len(value))
 	}
 	if root := u64(value); root != 0 {
-		return w.tree(root, name, depth+1)
+		return w.tree(root, name, depth+1, nil, nil)
 	}
 	inline := value[bucketSize:]
 	if len(inline) < pageHeader || u16(inline[8:]) != leafPage {
 		return fmt.Errorf("%s: a bucket of %d bytes", where, len(inline))
 	}
-	return w.node(inline, where, name, depth+1)
+	return w.node(inline, where, name, depth+1, nil, nil)
 }
 
 // free checks the list of pages that are free: one that is used as well would be written over.

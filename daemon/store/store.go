@@ -54,6 +54,7 @@ const patience = 2 * time.Second
 type Store struct {
 	path  string
 	aside string
+	torn  bool
 	mu    sync.Mutex // one at a time: what panics leaves bbolt's locks behind, on which nobody else may wait
 	db    *bbolt.DB  // nil once it is closed
 	bad   error      // why it can't be used any more
@@ -99,7 +100,12 @@ func (s *Store) open() error {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return err
 	}
-	switch err := examine(s.path); {
+	torn, err := examine(s.path)
+	if err == nil {
+		s.torn = torn
+		s.db, err = open(s.path)
+	}
+	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if err := create(s.path, ""); err != nil {
 			return err
@@ -115,11 +121,11 @@ func (s *Store) open() error {
 	case err != nil:
 		return err
 	}
-	db, err := open(s.path)
-	if err != nil {
-		return err
+	if s.db == nil {
+		if s.db, err = open(s.path); err != nil {
+			return err
+		}
 	}
-	s.db = db
 	return s.View(func(tx *Tx) error {
 		v, err := tx.Get(ownBucket, asideKey)
 		s.aside = string(v)
@@ -150,6 +156,10 @@ func keep(path, aside string) error {
 
 // SetAside is where the damaged file lies whose place this one took, "" if there was none or if it was noted.
 func (s *Store) SetAside() string { return s.aside }
+
+// Torn tells that the newest Update before Open may be lost: one of the two pages that take turns to say what is in the file was damaged, and the
+// other one's word was taken. A power cut in the middle of an Update can leave that, too.
+func (s *Store) Torn() bool { return s.torn }
 
 // Noted says that whatever has to follow on a damaged file was done.
 func (s *Store) Noted() error {
@@ -191,7 +201,10 @@ func create(path, aside string) error {
 
 func open(path string) (db *bbolt.DB, err error) {
 	err = guard(func() error {
-		db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: patience})
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+			Timeout:        patience,
+			NoFreelistSync: true, // a page less for each Update; the file is small, and walked through at Open anyway
+		})
 		if errors.Is(err, berrors.ErrTimeout) {
 			err = ErrLocked
 		}
@@ -280,6 +293,7 @@ func (t *Tx) Put(bucket, key string, value []byte) error {
 	if err != nil {
 		return err
 	}
+	b.FillPercent = 1 // keys ascend where there are many
 	return b.Put([]byte(key), seal([]byte(bucket), []byte(key), value))
 }
 

@@ -448,3 +448,32 @@ func FuzzCheck(f *testing.F) {
 		_ = check(data) // it ends, and doesn't panic
 	})
 }
+
+// The newer of the two meta pages is damaged: the file is as it was a transaction before, which somebody must be told.
+func TestTornMetaPageIsTold(t *testing.T) {
+	good := filled(t, t.TempDir())
+	page := os.Getpagesize()
+	for at, want := range map[int]bool{page/2 + 1000: false, pageHeader + 20: true, page + pageHeader + 20: true} {
+		data := bytes.Clone(good)
+		data[at] ^= 1
+		path := filepath.Join(t.TempDir(), "state.db")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := mustOpen(t, path)
+		if s.Torn() != want || s.SetAside() != "" {
+			t.Errorf("byte %d: torn is %v, set aside %q", at, s.Torn(), s.SetAside())
+		}
+		for range 2 { // each writes one of the two
+			if err := s.Update(func(tx *Tx) error { return tx.Put("small", "k", []byte("3")) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s = mustOpen(t, path); s.Torn() {
+			t.Errorf("byte %d: it still is", at)
+		}
+	}
+}
