@@ -89,6 +89,11 @@ fuzz: build ## each fuzz target for FUZZTIME (default 30s)
 corrupt: build ## N damaged models (default 10000) in child processes: probed, then scored with (half an hour)
 	go test -count=1 -v -timeout 0 -run '^(TestCorruptedModels|TestScoreWithCorruptedModels)$$' ./models -corrupt $(or $(N),10000) -scored $(or $(N),10000)
 
+.PHONY: torture
+torture: ## N faults (default 300) of process, network and broker while verdicts are delivered (three minutes)
+	@cross/setup $(TEST_PACKAGES)
+	go test -count=1 -v -timeout 0 -run '^TestTorture$$' ./daemon/journal -faults $(or $(N),300)
+
 .PHONY: clean
 clean: ## remove build/
 	rm -rf $(B)

@@ -3,7 +3,6 @@ package mqtt
 import (
 	"encoding/json"
 	"errors"
-	"slices"
 	"time"
 )
 
@@ -296,7 +295,7 @@ func (c *Client) load() bool {
 			"hint", "the damaged file is set aside in the state folder; check the disk")
 	}
 	j.spare = nil
-	var backlog []*item
+	var fresh, backlog []*item
 	for _, r := range records {
 		j.next = max(j.next, r.N)
 		switch {
@@ -304,18 +303,23 @@ func (c *Client) load() bool {
 		case j.loaded:
 			j.spare = append(j.spare, r.N)
 		default:
-			if i := c.recall(r); i != nil {
+			switch i := c.recall(r); {
+			case i == nil:
+			case i.old:
 				backlog = append(backlog, i)
+			default: // it was restarted quickly
+				fresh = append(fresh, i)
 			}
 		}
 	}
 	j.loaded = true
 	c.queue.backlog = append(backlog, c.queue.backlog...)
-	for _, i := range backlog {
+	c.queue.fresh = append(fresh, c.queue.fresh...)
+	for _, i := range append(fresh, backlog...) {
 		c.queue.size += i.size
 	}
-	if len(backlog) > 0 {
-		c.o.Log.Info("verdicts of earlier runs wait for the broker", "waiting", len(backlog))
+	if n := len(fresh) + len(backlog); n > 0 {
+		c.o.Log.Info("verdicts of earlier runs wait for the broker", "waiting", n)
 	}
 	for _, l := range c.queue.trim() {
 		c.lose(l.item, l.why)
@@ -393,5 +397,13 @@ func (c *Client) left() bool {
 
 // volatile is the verdicts that the next run will not know of. c.mu is held.
 func (c *Client) volatile() int {
-	return len(slices.DeleteFunc(c.queue.all(), func(i *item) bool { return i.kept }))
+	n := 0
+	for _, list := range [][]*item{c.queue.backlog, c.queue.fresh} {
+		for _, i := range list {
+			if !i.kept {
+				n++
+			}
+		}
+	}
+	return n
 }

@@ -192,7 +192,7 @@ func finish(t *testing.T, c *mqtt.Client) {
 	_ = c.Close(ctx) // says what is lost
 }
 
-func eventually(t *testing.T, what string, is func() bool) {
+func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !is(); {
 		if time.Now().After(end) {
