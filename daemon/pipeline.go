@@ -6,7 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,9 +29,24 @@ const (
 	blind = 2 * time.Second
 )
 
-type sequence struct{ n atomic.Uint64 }
+// sequence gives verdicts their numbers.
+type sequence struct {
+	mu sync.Mutex
+	n  uint64
+}
 
-func (s *sequence) next() uint64 { return s.n.Add(1) }
+func (s *sequence) next() (n uint64) {
+	s.give(func(next uint64) { n = next })
+	return n
+}
+
+// give lets nobody else have a number before f is through, so that numbers are handed on in their order.
+func (s *sequence) give(f func(n uint64)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.n++
+	f(s.n)
+}
 
 // pipeline is one camera's chain from frames to verdicts, or an infrared camera's to what it sees. One goroutine runs it.
 type pipeline struct {
@@ -189,8 +204,10 @@ func (p *pipeline) emit(d *decision.Decision) {
 		return
 	}
 	v := p.verdict(d, p.now())
-	v.Seq = p.id.seq.next()
-	p.publish.PublishVerdict(v)
+	p.id.seq.give(func(n uint64) {
+		v.Seq = n
+		p.publish.PublishVerdict(v)
+	})
 	p.log.Info("verdict", "verdict", d.Verdict, "code", d.Code, "score", d.Score, "frames", d.Frames, "seq", v.Seq)
 }
 

@@ -279,3 +279,70 @@ func (w *watched) Write(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// What was decided while no broker was there is delivered by the next run.
+func TestRunDeliversWhatAnEarlierRunDecided(t *testing.T) {
+	needRuntime(t)
+	folder := t.TempDir()
+	still, err := os.ReadFile(picture("live-1.jpg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "1.jpg"), still, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := broker.Start(broker.Options{Port: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	received, err := mqtt.Subscribe(t.Context(), mqtt.SubscribeOptions{URL: b.URL(), Device: "door-7"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := t.TempDir()
+	run := func(urls string) (log *buffer, stop func()) {
+		file := write(t, "livenessd.yaml", "device: door-7\nlog: {format: json}\ncameras: {front: {path: \"replay:"+folder+"\", fps: 20}}\nstate: "+state+"\n"+
+			"decision: {live_at: 1e-3, spoof_at: 1e-4}\nmqtt: {url: "+urls+"}\n")
+		ctx, cancel := context.WithCancel(t.Context())
+		log = new(buffer)
+		code := make(chan int, 1)
+		go func() {
+			code <- Main(ctx, Process{Args: []string{"run", "--config", file}, Stdout: new(buffer), Stderr: log})
+		}()
+		return log, func() {
+			t.Helper()
+			cancel()
+			select {
+			case c := <-code:
+				if c != ExitOK {
+					t.Errorf("exit code %d:\n%s", c, log)
+				}
+			case <-time.After(patience):
+				t.Fatal("it doesn't stop")
+			}
+		}
+	}
+	log, stop := run(`mqtt://127.0.0.1:9`)
+	for end := time.Now().Add(patience); !strings.Contains(log.String(), `"msg":"verdict"`); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no verdict:\n%s", log)
+		}
+	}
+	stop()
+	_, stop = run(`["mqtt://127.0.0.1:9", "` + b.URL() + `"]`)
+	m := await(t, received, "info", func(m mqtt.Received) bool { return m.Topic == "livenessd/door-7/info" })
+	if !strings.Contains(string(m.Payload), `"journal":{"state":"disk"`) {
+		t.Errorf("%s", m.Payload)
+	}
+	boots := map[string]bool{}
+	for len(boots) < 2 {
+		m := await(t, received, "verdicts of both runs", func(m mqtt.Received) bool { return m.Topic == "livenessd/door-7/camera/front/verdict" })
+		v, err := mqtt.ParseVerdict(m.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		boots[v.Boot] = true
+	}
+	stop()
+}

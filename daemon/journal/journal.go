@@ -28,6 +28,7 @@ const File = "journal.db"
 const (
 	newest = "newest"
 	rest   = "rest"
+	gaps   = "gaps" // which are few, and written again and again while a journal is full
 )
 
 const (
@@ -37,19 +38,14 @@ const (
 	together = 64
 )
 
-// The first byte of a record's value.
-const (
-	verdict = 'v'
-	gap     = 'g'
-)
-
 // Journal is one file. It isn't safe for concurrent use.
 type Journal struct {
 	path  string
 	log   *slog.Logger
 	store *store.Store   // nil while it isn't open
 	size  map[uint64]int // of the records in newest
-	spare []uint64       // of those in rest that nobody needs any more
+	gaps  map[uint64]bool
+	spare []uint64 // of those in rest that nobody needs any more
 }
 
 var _ mqtt.Journal = (*Journal)(nil)
@@ -75,14 +71,17 @@ func (j *Journal) Load() (kept []mqtt.Record, lost bool, err error) {
 		lost = true
 		j.log.Error("the journal's last transaction may be lost", "path", j.path, "hint", "after a power cut this is no harm; otherwise check the disk")
 	}
-	j.size, j.spare = map[uint64]int{}, nil
+	j.size, j.gaps, j.spare = map[uint64]int{}, map[uint64]bool{}, nil
 	err = s.View(func(tx *store.Tx) error {
-		for _, bucket := range []string{rest, newest} {
+		for _, bucket := range []string{rest, newest, gaps} {
 			err := tx.Each(bucket, func(key string, value []byte) error {
-				r, err := parse(key, value)
+				r, err := parse(key, value, bucket == gaps)
 				kept = append(kept, r)
-				if bucket == newest {
+				switch bucket {
+				case newest:
 					j.size[r.N] = len(value)
+				case gaps:
+					j.gaps[r.N] = true
 				}
 				return err
 			})
@@ -102,14 +101,11 @@ func (j *Journal) Load() (kept []mqtt.Record, lost bool, err error) {
 
 func key(n uint64) string { return fmt.Sprintf("%016x", n) }
 
-func parse(k string, value []byte) (r mqtt.Record, err error) {
+func parse(k string, value []byte, gap bool) (r mqtt.Record, err error) {
 	if _, err := fmt.Sscanf(k, "%016x", &r.N); err != nil || key(r.N) != k {
 		return r, fmt.Errorf("journal: record %.40q: %w", k, store.ErrDamaged)
 	}
-	if len(value) == 0 || value[0] != verdict && value[0] != gap {
-		return r, fmt.Errorf("journal: record %s of no known kind: %w", k, store.ErrDamaged)
-	}
-	r.Gap, r.Payload = value[0] == gap, value[1:]
+	r.Gap, r.Payload = gap, value
 	return r, nil
 }
 
@@ -118,15 +114,19 @@ func (j *Journal) Write(put []mqtt.Record, remove []uint64) error {
 	if j.store == nil {
 		return fmt.Errorf("journal: write: %w", store.ErrClosed)
 	}
-	size, spare := maps.Clone(j.size), slices.Clone(j.spare)
+	size, gap, spare := maps.Clone(j.size), maps.Clone(j.gaps), slices.Clone(j.spare)
 	err := j.store.Update(func(tx *store.Tx) error {
 		for _, n := range remove {
-			if _, is := size[n]; !is {
+			bucket := gaps
+			if _, is := size[n]; is {
+				bucket = newest
+			} else if !gap[n] {
 				spare = append(spare, n)
 				continue
 			}
 			delete(size, n)
-			if err := tx.Delete(newest, key(n)); err != nil {
+			delete(gap, n)
+			if err := tx.Delete(bucket, key(n)); err != nil {
 				return err
 			}
 		}
@@ -137,14 +137,21 @@ func (j *Journal) Write(put []mqtt.Record, remove []uint64) error {
 			spare = nil
 		}
 		for _, r := range put {
-			if err := place(tx, size, r); err != nil {
+			err := error(nil)
+			if r.Gap {
+				gap[r.N] = true
+				err = tx.Put(gaps, key(r.N), r.Payload)
+			} else {
+				err = place(tx, size, r)
+			}
+			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err == nil {
-		j.size, j.spare = size, spare
+		j.size, j.gaps, j.spare = size, gap, spare
 	}
 	if err == nil && j.store.SetAside() != "" { // the gap is written with the first records
 		err = j.store.Noted()
@@ -154,11 +161,7 @@ func (j *Journal) Write(put []mqtt.Record, remove []uint64) error {
 
 // place puts a record into newest, and moves what is there to rest if there is no room. One that is replaced stays where it is.
 func place(tx *store.Tx, size map[uint64]int, r mqtt.Record) error {
-	kind := byte(verdict)
-	if r.Gap {
-		kind = gap
-	}
-	k, value := key(r.N), append([]byte{kind}, r.Payload...)
+	k, value := key(r.N), r.Payload
 	if _, is := size[r.N]; !is {
 		if old, err := tx.Get(rest, k); err != nil || old != nil {
 			return errors.Join(err, tx.Put(rest, k, value))

@@ -84,8 +84,9 @@ func TestWhatIsWrittenIsReadInOrder(t *testing.T) {
 	}
 	write(t, j, want[:200])
 	write(t, j, want[200:])
-	write(t, j, []mqtt.Record{{N: 5, Gap: true, Payload: []byte("another")}}, 1, 2, 300, 301)
-	want[4] = mqtt.Record{N: 5, Gap: true, Payload: []byte("another")}
+	write(t, j, []mqtt.Record{{N: 5, Payload: []byte("another")}, {N: 7, Gap: true, Payload: []byte("gap")}}, 1, 2, 300, 301)
+	want[4] = mqtt.Record{N: 5, Payload: []byte("another")}
+	want[6] = mqtt.Record{N: 7, Gap: true, Payload: []byte("gap")}
 	want = want[2:299]
 	for range 2 { // Load opens anew
 		kept, lost, err := j.Load()
@@ -134,6 +135,21 @@ func TestBytesPerVerdict(t *testing.T) {
 		"the broker is there": func(j *Journal, first uint64) {
 			for i := range uint64(n) {
 				write(t, j, []mqtt.Record{record(t, first+i)}, first+i-1)
+			}
+		},
+		"it is away, and the journal full": func(j *Journal, first uint64) {
+			boot, gap := "01978c3a-0000-7000-8000-000000000001", mqtt.Record{N: first + n, Gap: true}
+			for i := range uint64(n) { // the oldest goes for each, a spoof here and there not
+				g := mqtt.Gap{Schema: 1, Device: device, Boot: &boot, Exact: true, Verdicts: i + 1, Reason: mqtt.GapCount}
+				for at := uint64(1); at <= i; at += 40 {
+					g.Ranges = append(g.Ranges, mqtt.SeqRange{First: at, Last: min(at+38, i)})
+				}
+				b, err := json.Marshal(g)
+				if err != nil {
+					t.Fatal(err)
+				}
+				gap.Payload = b
+				write(t, j, []mqtt.Record{record(t, first+i), gap}, i+1)
 			}
 		},
 		"it was away": func(j *Journal, first uint64) {
