@@ -411,7 +411,13 @@ func (c *Client) Close(ctx context.Context) error {
 		if !again {
 			close(c.journal.stop)
 		}
-		<-c.journal.done // the disk is worth waiting for
+		t := time.NewTimer(farewellToDisk)
+		defer t.Stop()
+		select {
+		case <-c.journal.done: // the disk is worth waiting for
+		case <-t.C:
+			c.o.Log.Error("the disk takes too long: what wasn't written is lost")
+		}
 	}
 	if n := c.Status().Volatile; n > 0 {
 		return &Error{Op: "close", Err: fmt.Errorf("%d verdicts were not delivered", n), hint: hintFor(c.link.endpoint, c.Status().Err)}

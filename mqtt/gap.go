@@ -160,9 +160,10 @@ func (c *Client) missing(v *Verdict, why GapReason) {
 	}
 	if at < 0 && len(c.gaps) >= maxGaps {
 		// So many runs, none of which could tell: it is told that there was something.
-		at = slices.IndexFunc(c.gaps, func(n *notice) bool { return !n.flying })
-		g := &c.gaps[at].gap
-		g.Boot, g.Ranges, g.Exact = nil, []SeqRange{}, false
+		if at = slices.IndexFunc(c.gaps, func(n *notice) bool { return !n.flying }); at >= 0 {
+			g := &c.gaps[at].gap
+			g.Boot, g.Ranges, g.Exact = nil, []SeqRange{}, false
+		}
 	}
 	if at < 0 {
 		c.gaps = append(c.gaps, &notice{gap: Gap{Schema: schemaVersion, Device: c.o.Device, Boot: &v.Boot, Exact: true, Reason: why, Since: now}})

@@ -17,6 +17,8 @@ const (
 	// it: nobody may act on them for longer.
 	tryAgain = 5 * time.Second
 	stalled  = 3 * time.Second
+	// farewellToDisk is how long Close waits for the last write.
+	farewellToDisk = 5 * time.Second
 	// ageing is how often what is too old is looked for.
 	ageing = time.Minute
 	// maxSpare is how many records that nobody needs any more wait to be removed with the next one that is written.

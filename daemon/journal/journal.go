@@ -13,8 +13,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 
 	"github.com/livenessd/livenessd/daemon/store"
@@ -40,8 +42,10 @@ const (
 
 // Journal is one file. It isn't safe for concurrent use.
 type Journal struct {
-	path  string
-	log   *slog.Logger
+	path    string
+	log     *slog.Logger
+	damaged bool // it was found out while it was open
+
 	store *store.Store   // nil while it isn't open
 	size  map[uint64]int // of the records in newest
 	gaps  map[uint64]bool
@@ -57,6 +61,15 @@ func New(path string, log *slog.Logger) *Journal { return &Journal{path: path, l
 func (j *Journal) Load() (kept []mqtt.Record, lost bool, err error) {
 	if err := j.Close(); err != nil {
 		j.log.Warn("the journal can't be closed", "error", err)
+	}
+	if j.damaged {
+		// bbolt may hold this file's lock until the process ends.
+		aside := j.path + ".damaged"
+		if err := os.Rename(j.path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, false, err
+		}
+		j.log.Error("the journal was damaged while it was used: it is set aside, and a new one begun", "damaged", aside, "hint", "check the disk")
+		j.damaged, lost = false, true
 	}
 	s, err := store.Open(j.path)
 	if err != nil {
@@ -156,6 +169,7 @@ func (j *Journal) Write(put []mqtt.Record, remove []uint64) error {
 	if err == nil && j.store.SetAside() != "" { // the gap is written with the first records
 		err = j.store.Noted()
 	}
+	j.damaged = errors.Is(err, store.ErrDamaged)
 	return err
 }
 

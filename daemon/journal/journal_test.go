@@ -373,6 +373,35 @@ func TestDamagedJournals(t *testing.T) {
 	}
 }
 
+// A file that is damaged while it is open costs nothing: all of it is in memory as well.
+func TestDamageWhileItIsOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), File)
+	c := client(t, path, "mqtt://127.0.0.1:9")
+	const n = 100
+	for seq := range uint64(n - 1) {
+		c.PublishVerdict(verdictOf("boot-1", seq+1))
+	}
+	eventually(t, "the disk", func() bool { return c.Status().Volatile == 0 })
+	if err := os.Truncate(path, int64(2*os.Getpagesize())); err != nil {
+		t.Fatal(err)
+	}
+	c.PublishVerdict(verdictOf("boot-1", n))
+	eventually(t, "the damage", func() bool { return c.Journal().State == mqtt.JournalMemory })
+	eventually(t, "the new file", func() bool { return c.Journal().State == mqtt.JournalDisk })
+	finish(t, c)
+	if s := c.Status(); s.Gaps != 0 || s.Volatile != 0 {
+		t.Errorf("%+v", s)
+	}
+	j := New(path, slog.New(slog.DiscardHandler))
+	kept, lost, err := j.Load()
+	if err != nil || lost || len(kept) != n {
+		t.Errorf("%d are kept, lost: %v, %v", len(kept), lost, err)
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // mount makes a small file system, where that is permitted.
 func mount(t *testing.T, flags uintptr, options string) string {
 	t.Helper()

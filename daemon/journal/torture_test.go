@@ -301,6 +301,8 @@ type stage struct {
 	child *exec.Cmd
 	lines sync.WaitGroup
 	boots int
+	// markers counts those that were sent through the broker.
+	markers int
 
 	mu       sync.Mutex
 	disk     map[string]map[uint64]bool // what was on the disk, by boot
@@ -309,7 +311,7 @@ type stage struct {
 	arrivals []arrival
 	gaps     []mqtt.Gap
 	twice    int
-	heard    time.Time
+	marked   string
 }
 
 type arrival struct {
@@ -399,8 +401,9 @@ func (s *stage) subscribe() {
 func (s *stage) hear(m mqtt.Received) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.heard = time.Now()
 	switch {
+	case strings.HasSuffix(m.Topic, "/marker"):
+		s.marked = string(m.Payload)
 	case strings.HasSuffix(m.Topic, "/gap"):
 		g, err := mqtt.ParseGap(m.Payload)
 		if err != nil {
@@ -430,16 +433,36 @@ func (s *stage) hear(m mqtt.Received) {
 	}
 }
 
-// quiet waits until the broker has handed on what it acknowledged.
-func (s *stage) quiet() {
+// settle waits until the broker has handed on all that it acknowledged: what comes after it in the subscriber's queue came.
+func (s *stage) settle() {
 	s.t.Helper()
-	s.mu.Lock()
-	s.heard = time.Now()
-	s.mu.Unlock()
-	eventually(s.t, "silence", func() bool {
+	s.markers++
+	mark := strconv.Itoa(s.markers)
+	c, err := net.Dial("tcp", s.address)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.Close()
+	text := func(s string) []byte { return append([]byte{0, byte(len(s))}, s...) }
+	packet := func(kind byte, parts ...[]byte) []byte {
+		body := bytes.Join(parts, nil)
+		return append([]byte{kind, byte(len(body))}, body...)
+	}
+	connect := packet(0x10, text("MQTT"), []byte{4, 2, 0, 60}, text("marker"))
+	publish := packet(0x32, text("livenessd/"+device+"/marker"), []byte{0, 1}, []byte(mark))
+	for _, p := range [][]byte{connect, publish} {
+		answer := make([]byte, 4)
+		if _, err := c.Write(p); err != nil {
+			s.t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, answer); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	eventually(s.t, "the marker", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return time.Since(s.heard) > 150*time.Millisecond
+		return s.marked == mark
 	})
 }
 
@@ -517,11 +540,12 @@ func (s *stage) task() string {
 	return steady
 }
 
-// endBroker kills or stops it. What it has acknowledged is its own to keep, so that it may hand that on first.
+// endBroker kills or stops it. What it has acknowledged is its own to keep, so that it may hand that on first; what it acknowledges from then on
+// the child doesn't hear.
 func (s *stage) endBroker(with syscall.Signal) {
 	s.t.Helper()
 	s.proxy.freeze()
-	s.quiet()
+	s.settle()
 	if err := s.broker.Process.Signal(with); err != nil {
 		s.t.Fatal(err)
 	}
@@ -615,7 +639,7 @@ func TestTorture(t *testing.T) {
 		t.Fatalf("what is left: %v", err)
 	}
 	s.lines.Wait()
-	s.quiet()
+	s.settle()
 	t.Logf("faults: %v", done)
 	s.judge()
 }

@@ -249,7 +249,25 @@ func (s *Store) View(f func(*Tx) error) error {
 
 // Update writes what f does, unless f returns an error.
 func (s *Store) Update(f func(*Tx) error) error {
-	return s.use("write", func(db *bbolt.DB) error { return db.Update(func(tx *bbolt.Tx) error { return f(&Tx{tx}) }) })
+	return s.use("write", func(db *bbolt.DB) error { return update(db, f) })
+}
+
+// update isn't bbolt's own, which rolls back whatever happens. As no list of free pages is written, that walks through the file on another goroutine,
+// where nothing guards against what is damaged: the process would die. So a damaged file's transaction is left as it is: the file
+// is of no more use.
+func update(db *bbolt.DB, f func(*Tx) error) error {
+	tx, err := db.Begin(true)
+	if err != nil {
+		return err
+	}
+	err = f(&Tx{tx})
+	switch {
+	case err == nil:
+		return tx.Commit()
+	case errors.Is(err, ErrDamaged):
+		return err
+	}
+	return errors.Join(err, tx.Rollback())
 }
 
 func (s *Store) use(op string, f func(*bbolt.DB) error) error {

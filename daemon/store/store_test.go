@@ -477,3 +477,59 @@ func TestTornMetaPageIsTold(t *testing.T) {
 		}
 	}
 }
+
+// A file that is damaged while it is open is an error at most. A disk that can't be read any more shows like one that was cut off.
+func TestDamageWhileItIsWrittenIsAnError(t *testing.T) {
+	good := filled(t, t.TempDir())
+	dir := t.TempDir()
+	random := rand.New(rand.NewPCG(3, 4))
+	page, failed := os.Getpagesize(), 0
+	for round := range 200 {
+		path := filepath.Join(dir, strconv.Itoa(round))
+		if err := os.WriteFile(path, good, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := mustOpen(t, path)
+		if round%2 == 0 {
+			if err := os.Truncate(path, int64(random.IntN(len(good)/page)*page)); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			garbage := make([]byte, page)
+			for i := range garbage {
+				garbage[i] = byte(random.Uint32())
+			}
+			_, err = f.WriteAt(garbage, int64((2+random.IntN(len(good)/page-2))*page))
+			if err := errors.Join(err, f.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range 6 {
+			err := s.Update(func(tx *Tx) error {
+				key := fmt.Sprintf("%04d", random.IntN(400))
+				_, err := tx.Get("large", key)
+				if err == nil {
+					err = errors.Join(tx.Put("large", key, []byte{byte(n)}), tx.Delete("small", "k"))
+				}
+				if n == 3 {
+					err = errors.Join(err, errors.New("never mind"))
+				}
+				return err
+			})
+			if n != 3 && err != nil {
+				if failed++; !errors.Is(err, ErrDamaged) {
+					t.Errorf("round %d: %v", round, err)
+				}
+				break
+			}
+		}
+		_ = s.Close() // may say that it is damaged
+	}
+	if failed < 50 {
+		t.Errorf("only %d files failed", failed)
+	}
+}
