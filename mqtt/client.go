@@ -53,7 +53,7 @@ type Options struct {
 	Journal    Journal       // keeps verdicts over restarts; nil: they wait in memory alone. The client closes it
 	QueueLimit int           // verdicts that may wait; 0 is 1000
 	QueueBytes int64         // how long their documents may be together; 0 is 8 MiB
-	QueueAge   time.Duration // how long one may wait; 0 is a week
+	QueueAge   time.Duration // how long one may wait in the journal; 0 is a week
 	// BacklogRate is how many late verdicts are published a second; 0 is 50.
 	BacklogRate float64
 	Info        func() Info // asked at each connection; nil publishes none

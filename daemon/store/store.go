@@ -1,4 +1,5 @@
-// Package store is the one file in which the daemon keeps what must survive a restart or a power cut: bans, open sessions, switches.
+// Package store is a file in which the daemon keeps what must survive a restart or a power cut: one has bans, open sessions and switches,
+// another the verdicts that wait for the broker.
 //
 // It is bbolt behind guards. What Update was given is on the disk when it returns nil, all of it, and none of it when it returns an error
 // or the process dies in the middle. The file's structure and a checksum of each value are checked before it is used; a damaged
@@ -6,7 +7,8 @@
 // shows later is an error (ErrDamaged), never a crash. A second process doesn't get the file (ErrLocked).
 //
 // It doesn't promise that a full disk, or one that lies about what it wrote, keeps anything; and somebody who may write the file
-// may write into it what he likes.
+// may write into it what he likes. Where a transaction's write fails and a page can't be read in the same moment, the process dies: bbolt
+// then walks through the file on a goroutine that nothing guards.
 package store
 
 import (
