@@ -10,7 +10,8 @@ behind simulated screens and paper) and on synthetic people of seeds that were n
 folded into the last layer; the thresholds follow from the error rates there, and what an answer is worth as evidence from the same
 scores. Real attacks are another matter: see evaluate.py.
 
-The answers are written into CACHE/face-int8.pt and liveness-int8.pt, where export.py finds them.
+The answers are written into CACHE/face-int8.pt and liveness-int8.pt, where export.py finds them, and for liveness a reliability diagram
+into CACHE/liveness-reliability.svg, of captures that the temperature wasn't fitted on where they are simulated.
 """
 import argparse
 import json
@@ -109,6 +110,42 @@ def evidence(live, attack):
     return {'slope': round(float(w[0]), 3), 'offset': round(float(w[1]), 3), 'least': round(-bound(least), 2), 'most': round(bound(most), 2)}
 
 
+def reliability(odds_of, live):
+    """Rows of (crops, mean P(live), share of living) for ten equally wide bins of P(live) that hold a crop, both classes weighing
+    the same; and the expected calibration error, the rows' differences weighed by what they hold."""
+    p = 1 / (1 + np.exp(-odds_of))
+    weight = np.where(live, .5 / live.sum(), .5 / (~live).sum())
+    rows, error = [], 0.
+    for i in range(10):
+        k = (p >= i / 10) & ((p < (i + 1) / 10) | (i == 9))
+        if k.any():
+            w = weight[k].sum()
+            rows.append((int(k.sum()), float((p[k] * weight[k]).sum() / w), float((live[k] * weight[k]).sum() / w)))
+            error += w * abs(rows[-1][1] - rows[-1][2])
+    return rows, float(error)
+
+
+def diagram(parts):
+    """A reliability diagram as SVG: a line for each part, the diagonal for what a perfectly calibrated net would give."""
+    at = lambda p, q: f'{60 + 300 * p:.1f},{330 - 300 * q:.1f}'
+    out = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 420 390" font-family="sans-serif" font-size="12">',
+           '<title>Share of living people over P(live)</title><rect width="420" height="390" fill="white"/>']
+    for i in range(0, 11, 2):
+        out.append(f'<path d="M{at(i / 10, 0)} L{at(i / 10, 1)} M{at(0, i / 10)} L{at(1, i / 10)}" stroke="#ddd"/>'
+                   f'<text x="{60 + 30 * i}" y="346" text-anchor="middle">{i / 10:.1f}</text>'
+                   f'<text x="52" y="{334 - 30 * i}" text-anchor="end">{i / 10:.1f}</text>')
+    out.append(f'<path d="M{at(0, 0)} L{at(1, 1)}" stroke="#888" stroke-dasharray="4 3"/>'
+               '<text x="210" y="364" text-anchor="middle">mean P(live)</text>'
+               '<text x="18" y="180" text-anchor="middle" transform="rotate(-90 18 180)">share of living people</text>')
+    for i, (name, (rows, error)) in enumerate(parts.items()):
+        colour = ('#0b62a4', '#c1440e', '#3a7d44')[i % 3]
+        points = [at(p, q) for _, p, q in rows]
+        out.append(f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        out += [f'<circle cx="{c.split(",")[0]}" cy="{c.split(",")[1]}" r="3" fill="{colour}"/>' for c in points]
+        out.append(f'<text x="72" y="{48 + 16 * i}" fill="{colour}">{name}: expected calibration error {error:.3f}</text>')
+    return '\n'.join(out + ['</svg>', ''])
+
+
 def rewrite(graph, state, path):
     graph.save(path, **{k: v for k, v in state.items() if k not in ('shape', 'outputs', 'ranges', 'ops', 'weights')})
 
@@ -174,6 +211,14 @@ def liveness(args):
                      f'live ones {(p >= live_p).mean():.3f}; '
                      f'at spoof_at {spoof_p:.2f} live ones refused {(p <= spoof_p).mean():.3f}, '
                      f'attacked ones {(q <= spoof_p).mean():.3f}')
+    again = {'simulated': simulated(args.data, args.cache, args.crops, args.seed + 1), 'synthetic': parts['synthetic']}
+    shown = {}
+    for k, (x, label) in again.items():
+        shown[k] = reliability(odds(logits(graph, x)), label == pool.LIVE)
+        lines.append(f'{k}: expected calibration error {shown[k][1]:.3f}; '
+                     + ', '.join(f'{p:.2f} → {q:.2f} ({n})' for n, p, q in shown[k][0]))
+    with open(os.path.join(args.cache, 'liveness-reliability.svg'), 'w') as f:
+        f.write(diagram(shown))
     state['evidence'] = evidence(live, attack)
     lines.append('evidence: {slope} × log-odds + {offset}, from {least} to {most}'.format(**state['evidence']))
     print(*lines, sep='\n')

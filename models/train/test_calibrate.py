@@ -3,7 +3,7 @@ import unittest
 
 import numpy as np
 
-from calibrate import MOST, evidence
+from calibrate import MOST, evidence, reliability
 
 
 def scores(rng, n, distance, spread=1.):
@@ -52,6 +52,25 @@ class Evidence(unittest.TestCase):
         live, attack = scores(self.rng, 1000, -2.)
         with self.assertRaises(SystemExit):
             evidence([live], [attack])
+
+
+class Reliability(unittest.TestCase):
+    def test_log_odds_that_mean_what_they_say_have_no_error_and_others_do(self):
+        # Of normal scores one apart in their own spread, the score is the log of the ratio.
+        live, attack = scores(np.random.default_rng(1), 100000, 1.)
+        o, label = np.concatenate([live, attack]), np.repeat([True, False], [len(live), len(attack)])
+        rows, error = reliability(o, label)
+        self.assertEqual(sum(n for n, _, _ in rows), len(o))
+        for _, p, q in rows:
+            self.assertAlmostEqual(p, q, delta=.03)
+        self.assertLess(error, .01)
+        self.assertGreater(reliability(3 * o, label)[1], .1)
+
+    def test_both_classes_weigh_the_same(self):
+        live, attack = scores(np.random.default_rng(2), 20000, 1.)
+        live = np.tile(live, 5)
+        o, label = np.concatenate([live, attack]), np.repeat([True, False], [len(live), len(attack)])
+        self.assertLess(reliability(o, label)[1], .015)
 
 
 if __name__ == '__main__':
