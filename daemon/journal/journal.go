@@ -4,7 +4,7 @@
 // What Write was given is on the disk when it returns nil. A file that is damaged is set aside, which Load tells; each record has a checksum.
 // After a failure Load opens it anew.
 //
-// Memory cards wear out by what is written to them. A Write costs two or three pages of 4 KiB, however many verdicts it is given, because it goes
+// Memory cards wear out by what is written to them. A Write of one verdict mostly costs two or three pages of 4 KiB, because it goes
 // into a bucket that fits into one page (newest); when that is full, its records move to the large one (rest), whose tree costs more. What is
 // removed from that one goes together, too: after a power cut up to 64 verdicts more may come again.
 package journal

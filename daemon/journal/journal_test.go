@@ -27,7 +27,7 @@ const (
 	patience = 30 * time.Second
 )
 
-// verdictOf is an answer of a session, which is the longest kind.
+// verdictOf is an answer of a session with short names.
 func verdictOf(boot string, seq uint64) mqtt.Verdict {
 	score, now := 0.931, time.Now()
 	v := mqtt.Verdict{Schema: 1, ID: fmt.Sprintf("01978c3a-5b6c-7d8e-9f01-%012x", seq), Device: device, Camera: "front-" + strconv.Itoa(int(seq%2)), Boot: boot, Seq: seq,
@@ -44,9 +44,14 @@ func verdictOf(boot string, seq uint64) mqtt.Verdict {
 	return v
 }
 
-func record(t testing.TB, n uint64) mqtt.Record {
+func record(t testing.TB, n uint64) mqtt.Record { return named(t, n, "u1") }
+
+// named is a record whose session has a subject and a nonce of its own.
+func named(t testing.TB, n uint64, name string) mqtt.Record {
 	t.Helper()
-	b, err := json.Marshal(verdictOf("boot-1", n))
+	v := verdictOf("boot-1", n)
+	v.Session.Subject, v.Session.Nonce = name, name
+	b, err := json.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,14 +135,14 @@ func written(t testing.TB) int64 {
 
 // TestBytesPerVerdict is what memory cards are worn out by: each verdict is written alone, and removed when the broker has it.
 func TestBytesPerVerdict(t *testing.T) {
-	const limit, n = 16 << 10, 256
-	for name, run := range map[string]func(j *Journal, first uint64){
-		"the broker is there": func(j *Journal, first uint64) {
+	const n = 256
+	for name, run := range map[string]func(j *Journal, first uint64, record func(testing.TB, uint64) mqtt.Record){
+		"the broker is there": func(j *Journal, first uint64, record func(testing.TB, uint64) mqtt.Record) {
 			for i := range uint64(n) {
 				write(t, j, []mqtt.Record{record(t, first+i)}, first+i-1)
 			}
 		},
-		"it is away, and the journal full": func(j *Journal, first uint64) {
+		"it is away, and the journal full": func(j *Journal, first uint64, record func(testing.TB, uint64) mqtt.Record) {
 			boot, gap := "01978c3a-0000-7000-8000-000000000001", mqtt.Record{N: first + n, Gap: true}
 			for i := range uint64(n) { // the oldest goes for each, a spoof here and there not
 				g := mqtt.Gap{Schema: 1, Device: device, Boot: &boot, Exact: true, Verdicts: i + 1, Reason: mqtt.GapCount}
@@ -152,7 +157,7 @@ func TestBytesPerVerdict(t *testing.T) {
 				write(t, j, []mqtt.Record{record(t, first+i), gap}, i+1)
 			}
 		},
-		"it was away": func(j *Journal, first uint64) {
+		"it was away": func(j *Journal, first uint64, record func(testing.TB, uint64) mqtt.Record) {
 			for i := range uint64(n) {
 				write(t, j, []mqtt.Record{record(t, first+i)})
 			}
@@ -165,19 +170,22 @@ func TestBytesPerVerdict(t *testing.T) {
 			}
 		},
 	} {
-		for _, waiting := range []uint64{0, 5000} {
-			j := open(t, filepath.Join(t.TempDir(), File))
-			var put []mqtt.Record
-			for i := range waiting {
-				put = append(put, record(t, i+1))
-			}
-			write(t, j, put)
-			before := written(t)
-			run(j, waiting+1)
-			each := (written(t) - before) / n
-			t.Logf("%s, %d wait: %d bytes", name, waiting, each)
-			if each == 0 || each >= limit {
-				t.Errorf("%s, %d wait: %d bytes, not below %d", name, waiting, each, limit)
+		for names, limit := range map[string]int64{"u1": 16 << 10, strings.Repeat("x", 256): 24 << 10} { // the longest that a host may send
+			for _, waiting := range []uint64{0, 5000} {
+				record := func(t testing.TB, i uint64) mqtt.Record { return named(t, i, names) }
+				j := open(t, filepath.Join(t.TempDir(), File))
+				var put []mqtt.Record
+				for i := range waiting {
+					put = append(put, record(t, i+1))
+				}
+				write(t, j, put)
+				before := written(t)
+				run(j, waiting+1, record)
+				each := (written(t) - before) / n
+				t.Logf("%s, %d wait, names of %d: %d bytes", name, waiting, len(names), each)
+				if each == 0 || each >= limit {
+					t.Errorf("%s, %d wait, names of %d: %d bytes, not below %d", name, waiting, len(names), each, limit)
+				}
 			}
 		}
 	}
