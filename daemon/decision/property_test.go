@@ -222,8 +222,7 @@ type oracle struct {
 	took         bool // it took another's place
 	end          event
 
-	asked  *event // an ask without an answer
-	answer bool   // the ask before was answered: nothing is Asked until the next
+	asked *event // an ask without an answer
 }
 
 func (w *oracle) leave() {
