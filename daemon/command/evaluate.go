@@ -146,6 +146,19 @@ func (r thresholdRule) String() string {
 	return r.kind + "=" + strconv.FormatFloat(r.rate, 'g', -1, 64)
 }
 
+// judge makes the scorer that the flags ask for.
+func (a *app) judge(ctx context.Context, o evaluateFlags) (*scorer, error) {
+	s, err := a.scorer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.fps = o.fps
+	if o.faceFrom == "picture" {
+		s.face = wholePicture
+	}
+	return s, nil
+}
+
 func (a *app) runEvaluate(ctx context.Context, o evaluateFlags, paths []string) error {
 	asked := paths
 	if o.from != "" {
@@ -155,15 +168,11 @@ func (a *app) runEvaluate(ctx context.Context, o evaluateFlags, paths []string) 
 	if err != nil {
 		return err
 	}
-	s, err := a.scorer(ctx)
+	s, err := a.judge(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	s.fps = o.fps
-	if o.faceFrom == "picture" {
-		s.face = wholePicture
-	}
 	var all []*measured
 	steps := 0
 	for _, l := range folders {

@@ -181,15 +181,11 @@ func (a *app) runSimulate(ctx context.Context, o evaluateFlags, paths []string) 
 	if err != nil {
 		return err
 	}
-	s, err := a.scorer(ctx)
+	s, err := a.judge(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	s.fps = o.fps
-	if o.faceFrom == "picture" {
-		s.face = wholePicture
-	}
 	r := &simulation{Schema: 1, LiveAt: s.options.LiveAt, SpoofAt: s.options.SpoofAt, FPS: o.fps, Correlation: s.options.Correlation.Seconds(),
 		Presentations: o.presentations, Plot: o.plot, Unreadable: []unreadable{}, options: s.options}
 	l := s.engine.Liveness
