@@ -58,6 +58,37 @@ func TestADeskThatRefusesAllIsAState(t *testing.T) {
 	})
 }
 
+// An answer that comes too late for its session isn't lost: whenever a host cancels, somebody is told of the attack, once.
+func TestAnAttackIsToldWhenItsSessionIsCancelled(t *testing.T) {
+	ways := map[bool]int{}
+	for n := range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{steps: times(40, attacked)}
+			l := newLobby(t)
+			l.now = time.Now()
+			p := w.start(t, io.Discard)
+			id := ""
+			a := &asking{world: w, lobby: l, p: p, at: map[int]func(){0: func() { id = l.session("t1", "door", "") }}}
+			a.at[n+1] = func() { l.ask(mqtt.VerbCancel, `{"transaction":"t2","session":%q}`, id) }
+			p.camera, p.desk = a, l.desk
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			if err := p.run(ctx); err != nil {
+				t.Error(err)
+			}
+			host := slices.Contains(l.said, "verdict spoof PAD_ATTACK deny n-t1")
+			all := slices.Contains(w.said, "verdict spoof PAD_ATTACK deny")
+			if host == all {
+				t.Errorf("cancelled before frame %d: the host heard %q, without a session %q", n+1, l.said, w.said)
+			}
+			ways[host]++
+		})
+	}
+	if ways[true] == 0 || ways[false] == 0 {
+		t.Errorf("never in time, or always: %v", ways)
+	}
+}
+
 func TestSessionsAtACamera(t *testing.T) {
 	door := func(a *asking) string { return a.lobby.session("t1", "door", "") }
 	for _, tt := range []struct {

@@ -632,13 +632,14 @@ func (d *desk) fail(id string, why mqtt.Code) {
 	d.end(id, why)
 }
 
-// decided is the verdict of a pipeline for a session. What became of the session meanwhile stands: then the verdict is nobody's.
-func (d *desk) decided(id string, v mqtt.Verdict) {
+// decided is the verdict of a pipeline for a session. It gives what was published, "" if nothing was: what became of the session meanwhile
+// stands, and then the verdict is nobody's.
+func (d *desk) decided(id string, v mqtt.Verdict) mqtt.VerdictKind {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s, ok := d.line.Close(id)
 	if !ok {
-		return
+		return ""
 	}
 	v.Seq = d.number()
 	whom, rule := policy.Whom{Application: s.Application, Subject: s.Subject, Camera: s.Camera}, d.rule(s.Application)
@@ -662,8 +663,9 @@ func (d *desk) decided(id string, v mqtt.Verdict) {
 			v.RetryAfterMS = max(1, left.Milliseconds())
 		}
 	}
-	d.settle(s, v)
+	told := d.settle(s, v)
 	d.point(s.Camera)
+	return told
 }
 
 // withhold makes a verdict that opens a door one that doesn't. Others it leaves as they are.
@@ -676,8 +678,8 @@ func withhold(v mqtt.Verdict, why mqtt.Code) mqtt.Verdict {
 	return v
 }
 
-// settle gives a session that left the line its one answer: written down, and then published.
-func (d *desk) settle(s session.Session, v mqtt.Verdict) {
+// settle gives a session that left the line its one answer: written down, and then published as what it returns.
+func (d *desk) settle(s session.Session, v mqtt.Verdict) mqtt.VerdictKind {
 	v.Session = &mqtt.Session{ID: s.ID, Application: s.Application, Purpose: s.Purpose, Subject: s.Subject, Nonce: s.Nonce}
 	err := errors.New("there is no file")
 	if d.store != nil {
@@ -693,6 +695,7 @@ func (d *desk) settle(s session.Session, v mqtt.Verdict) {
 		code = *v.Code
 	}
 	d.log.Info("answer", "session", s.ID, "verdict", v.Verdict, "code", code, "action", v.Action, "seq", v.Seq)
+	return v.Verdict
 }
 
 // keep writes an answer down, until the broker has it.

@@ -308,7 +308,9 @@ func TestWhatHostsAreTold(t *testing.T) {
 			id := l.session("t1", "door", "")
 			l.ask(mqtt.VerbCancel, `{"transaction":"t2","session":%q}`, id)
 			l.heard("session t1 ok", "verdict undecided SESSION_EXPIRED deny n-t1", "cancel t2 ok")
-			l.desk.decided(id, l.judged(mqtt.Live)) // which was on its way
+			if told := l.desk.decided(id, l.judged(mqtt.Spoof)); told != "" { // which was on its way
+				t.Errorf("%q was told to nobody", told)
+			}
 			l.heard()
 		},
 		"a lost camera": func(t *testing.T, l *lobby) {

@@ -197,7 +197,7 @@ func (p *pipeline) emit(d *decision.Decision) {
 		return
 	}
 	if d.Asked {
-		p.desk.decided(p.asked.id, p.verdict(d, p.now()))
+		p.decider.Heard(decision.Verdict(p.desk.decided(p.asked.id, p.verdict(d, p.now()))))
 		return
 	}
 	if p.onRequest {

@@ -29,9 +29,8 @@ type ask struct {
 // Ask wants a verdict about the presentation in front of the camera, or the next to come, under a demand of its own. Only frames
 // captured after now are evidence for it, and those of one presentation alone: if a face leaves or another takes its place before
 // there is enough, the next one is judged from its own beginning. A presentation that was said to be an attack isn't live for who
-// asks either, until it left. Until its one answer, which is marked as Asked, or Release, the decider says nothing else; afterwards the
-// presentation gives a verdict of its own only if that is another. The answer comes from Observe, from Idle once the time-out is
-// over, or from Interrupt.
+// asks either, until it left. Until its one answer, which is marked as Asked, or Release, the decider says nothing else. The answer
+// comes from Observe, from Idle once the time-out is over, or from Interrupt.
 func (d *Decider) Ask(now time.Time, demand Demand) error {
 	if d.ask != nil {
 		return ErrAsked
@@ -47,6 +46,14 @@ func (d *Decider) Ask(now time.Time, demand Demand) error {
 
 // Release ends an Ask without an answer, if one runs.
 func (d *Decider) Release() { d.ask = nil }
+
+// Heard says that the answer to who asked, if it was live or spoof, has been told to everybody: the presentation gives a verdict of its
+// own only if that is another. Without it, it does in any case: an answer that nobody was told is no reason to be silent.
+func (d *Decider) Heard(v Verdict) {
+	if p := d.p; p != nil && (v == Spoof || v == Live && !p.spoofed) {
+		p.said, p.retract = v, ""
+	}
+}
 
 // answerAsk is the answer for who asked, if there is one.
 func (d *Decider) answerAsk(counts bool) *Decision {
@@ -84,8 +91,6 @@ func (d *Decider) reply(v Verdict, c Code) *Decision {
 	a := d.ask
 	d.ask = nil
 	said := d.decision(v, c, a.rule, a.since)
-	if said.Asked = true; d.p != nil && v != Undecided {
-		d.p.said, d.p.retract = v, "" // everybody hears the answer; only another one would be news
-	}
+	said.Asked = true
 	return said
 }

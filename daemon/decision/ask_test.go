@@ -205,6 +205,23 @@ func TestWhoAsksIsAnswered(t *testing.T) {
 	})
 }
 
+func TestAnAnswerThatNobodyWasToldIsSaidAgain(t *testing.T) {
+	unheard := func(s *stage) { s.deaf = true }
+	runStages(t, []stageTest{
+		{"live", []func(*stage){unheard, asks(Demand{}), frames(10, judged(here, 3))}, "asked live 5@0.5\nlive 6@0.6"},
+		{"an attack", []func(*stage){unheard, asks(Demand{}), frames(10, judged(here, -3))}, "asked spoof PAD_ATTACK 5@0.5\nspoof PAD_ATTACK 6@0.6"},
+	})
+	d := newDecider(t, rules())
+	d.Heard(Live) // of nobody
+	s := newStage(t)
+	frames(5, judged(here, -3))(s)
+	s.d.Heard(Live)
+	frames(20, judged(here, 6))(s)
+	if len(s.said) != 1 || s.said[0].Verdict != Spoof {
+		t.Errorf("after spoof: %+v", s.said)
+	}
+}
+
 func TestAnAnswerSaysWhatWasAskedFor(t *testing.T) {
 	s := newStage(t)
 	asks(Demand{LiveAt: 0.9, SpoofAt: 0.1})(s)

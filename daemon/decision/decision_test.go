@@ -42,6 +42,7 @@ type stage struct {
 	now  time.Time
 	said []Decision
 	at   []time.Duration // when, since epoch
+	deaf bool            // nobody is told what was asked
 }
 
 func newStage(t testing.TB) *stage { return &stage{d: newDecider(t, rules()), now: epoch} }
@@ -50,6 +51,9 @@ func (s *stage) note(d *Decision) {
 	if d != nil {
 		s.said = append(s.said, *d)
 		s.at = append(s.at, s.now.Sub(epoch))
+		if d.Asked && !s.deaf {
+			s.d.Heard(d.Verdict)
+		}
 	}
 }
 
