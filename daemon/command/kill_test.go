@@ -6,37 +6,19 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/livenessd/livenessd/mqtt"
-	"github.com/livenessd/livenessd/mqtt/broker"
 )
 
 // TestKilledAtAnyMoment kills a daemon that judges attacks, over and over: no ban that was told is forgotten, nobody is banned for fewer attacks,
 // and each session has one answer.
 func TestKilledAtAnyMoment(t *testing.T) {
 	needRuntime(t)
-	folder := t.TempDir()
-	still, err := os.ReadFile(picture("replay-1.jpg"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(folder, "1.jpg"), still, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	b, err := broker.Start(broker.Options{Port: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	received, err := mqtt.Subscribe(t.Context(), mqtt.SubscribeOptions{URL: b.URL(), Device: "door-7"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	folder, b, received := listening(t, "replay-1.jpg")
 	// With thresholds this high nobody is live: this test is about what is kept, not about the nets.
 	file := write(t, "livenessd.yaml", "device: door-7\ncameras: {front: {path: \"replay:"+folder+"\", fps: 30}}\nstate: "+t.TempDir()+"\n"+
 		"decision: {mode: on_request, live_at: 0.999, spoof_at: 0.99}\napplications: {bank: {on_attack: ban, after: 2, within: 60m, for: 60m}}\n"+

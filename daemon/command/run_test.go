@@ -117,25 +117,30 @@ func TestRunPublishesVerdictsUntilItIsStopped(t *testing.T) {
 	}
 }
 
+// listening is a folder with one golden picture to be played, a broker, and what is received of door-7.
+func listening(t *testing.T, still string) (folder string, b *broker.Broker, received <-chan mqtt.Received) {
+	t.Helper()
+	folder = t.TempDir()
+	data, err := os.ReadFile(picture(still))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(folder, "1.jpg"), data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err = broker.Start(broker.Options{Port: -1}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	if received, err = mqtt.Subscribe(t.Context(), mqtt.SubscribeOptions{URL: b.URL(), Device: "door-7"}); err != nil {
+		t.Fatal(err)
+	}
+	return folder, b, received
+}
+
 func TestRunAnswersHosts(t *testing.T) {
 	needRuntime(t)
-	folder := t.TempDir()
-	still, err := os.ReadFile(picture("live-1.jpg"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(folder, "1.jpg"), still, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	b, err := broker.Start(broker.Options{Port: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	received, err := mqtt.Subscribe(t.Context(), mqtt.SubscribeOptions{URL: b.URL(), Device: "door-7"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	folder, b, received := listening(t, "live-1.jpg")
 	state := t.TempDir()
 	file := write(t, "livenessd.yaml", "device: door-7\ncameras: {front: {path: \"replay:"+folder+"\", fps: 20}}\nstate: "+state+"\n"+
 		"decision: {mode: on_request, live_at: 1e-3, spoof_at: 1e-4}\napplications: {staff-door: {on_attack: ban}, canteen: {}}\nmqtt: {url: \""+b.URL()+"\"}\n")
@@ -283,23 +288,7 @@ func (w *watched) Write(p []byte) (int, error) {
 // What was decided while no broker was there is delivered by the next run.
 func TestRunDeliversWhatAnEarlierRunDecided(t *testing.T) {
 	needRuntime(t)
-	folder := t.TempDir()
-	still, err := os.ReadFile(picture("live-1.jpg"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(folder, "1.jpg"), still, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	b, err := broker.Start(broker.Options{Port: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	received, err := mqtt.Subscribe(t.Context(), mqtt.SubscribeOptions{URL: b.URL(), Device: "door-7"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	folder, b, received := listening(t, "live-1.jpg")
 	state := t.TempDir()
 	run := func(urls string) (log *buffer, stop func()) {
 		file := write(t, "livenessd.yaml", "device: door-7\nlog: {format: json}\ncameras: {front: {path: \"replay:"+folder+"\", fps: 20}}\nstate: "+state+"\n"+
