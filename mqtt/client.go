@@ -30,7 +30,7 @@ const (
 	// maxPacket bounds what the broker may send to a device: its own availability and requests. What is longer than a request may be
 	// is refused with a reason; what is longer than this ends the connection.
 	maxPacket = 256 << 10
-	// maxNotes bounds responses and hints that wait, and noteLife how long they do: who asked has given up by then.
+	// maxNotes bounds responses, hints and telemetry that wait, and noteLife how long they do: who asked has given up by then.
 	maxNotes = 256
 	noteLife = 30 * time.Second
 	// assertPause keeps somebody who publishes offline over and over from making us answer as often.
@@ -195,9 +195,10 @@ type state struct {
 	published bool // over the present connection
 }
 
-// note is a response or a hint: worth little when it is late.
+// note is a response, a hint or telemetry: worth little when it is late.
 type note struct {
 	topic   string
+	qos     byte
 	payload []byte
 	queued  time.Time
 	flying  bool // as an item's
@@ -215,7 +216,7 @@ type Status struct {
 	DroppedSpoof uint64 // of these, those that said spoof
 	Refused      uint64 // documents that contradicted themselves
 	Unheard      uint64 // requests that came faster than they were taken
-	Unanswered   uint64 // responses and hints that were dropped, or came too late
+	Unanswered   uint64 // responses, hints and telemetry that were dropped, or came too late
 	Err          error  // why it isn't connected; it may have a Hint
 }
 
@@ -320,14 +321,14 @@ func (c *Client) keep(topic string, document any, err error) {
 
 // PublishResponse answers a request. A response that can't be delivered within half a minute is dropped.
 func (c *Client) PublishResponse(v Verb, r Response) {
-	c.note(c.topics.Response(v), r, errors.Join(CheckName("verb", string(v)), r.Check()))
+	c.note(c.topics.Response(v), 1, r, errors.Join(CheckName("verb", string(v)), r.Check()))
 }
 
 // PublishHint says what keeps a session's verdict. It is dropped like a response.
-func (c *Client) PublishHint(h Hint) { c.note(c.topics.Session(h.Session), h, h.Check()) }
+func (c *Client) PublishHint(h Hint) { c.note(c.topics.Session(h.Session), 1, h, h.Check()) }
 
-// note queues a response or a hint. The oldest goes where there is no room.
-func (c *Client) note(topic string, document any, err error) {
+// note queues what is worth little when it is late. The oldest goes where there is no room.
+func (c *Client) note(topic string, qos byte, document any, err error) {
 	payload, jsonErr := json.Marshal(document)
 	if err = errors.Join(err, jsonErr); err != nil {
 		c.refused(err)
@@ -343,7 +344,7 @@ func (c *Client) note(topic string, document any, err error) {
 		c.notes = slices.Delete(c.notes, 0, 1)
 		c.status.Unanswered++
 	}
-	c.notes = append(c.notes, &note{topic: topic, payload: payload, queued: c.o.Now()})
+	c.notes = append(c.notes, &note{topic: topic, qos: qos, payload: payload, queued: c.o.Now()})
 	c.rouse()
 }
 
@@ -666,7 +667,7 @@ func (s *session) deaf() {
 
 // say publishes, retained, and waits for the acknowledgement.
 func (s *session) say(topic string, payload []byte) error {
-	t, err := s.link.publish(topic, payload, true)
+	t, err := s.link.publish(topic, 1, payload, true)
 	if err != nil {
 		return err
 	}
@@ -744,20 +745,20 @@ func (s *session) window() int { return max(1, min(inFlight, s.c.o.QueueLimit/2)
 // one publishes the next state or verdict, if there is one.
 func (s *session) one() (bool, error) {
 	if topic, payload := s.c.nextState(); payload != nil {
-		return true, s.fly(topic, payload, true, nil)
+		return true, s.fly(topic, 1, payload, true, nil)
 	}
 	if s.c.o.Info != nil && s.c.changed() {
 		info, err := s.c.info()
 		if err != nil {
 			return false, err
 		}
-		return true, s.fly(s.c.topics.Info(), info, true, nil)
+		return true, s.fly(s.c.topics.Info(), 1, info, true, nil)
 	}
 	if n := s.c.nextNote(); n != nil { // before verdicts, as a session's response and hints were said before its verdict
-		return true, s.fly(n.topic, n.payload, false, func() { s.c.noted(n) })
+		return true, s.fly(n.topic, n.qos, n.payload, false, func() { s.c.noted(n) })
 	}
 	if n, payload := s.c.nextGap(); n != nil {
-		return true, s.fly(s.c.topics.Gap(), payload, false, func() { s.c.told(n) })
+		return true, s.fly(s.c.topics.Gap(), 1, payload, false, func() { s.c.told(n) })
 	}
 	i, payload := s.c.nextVerdict(s.mayBeLate)
 	if i == nil {
@@ -777,7 +778,7 @@ func (s *session) one() (bool, error) {
 			// Flights end in order, so that all are acknowledged when the last is.
 			done = func() { s.c.delivered(i) }
 		}
-		if err := s.fly(topic, payload, false, done); err != nil {
+		if err := s.fly(topic, 1, payload, false, done); err != nil {
 			return false, err
 		}
 	}
@@ -800,8 +801,8 @@ func (s *session) mayBeLate() bool {
 	return true
 }
 
-func (s *session) fly(topic string, payload []byte, retained bool, done func()) error {
-	t, err := s.link.publish(topic, payload, retained)
+func (s *session) fly(topic string, qos byte, payload []byte, retained bool, done func()) error {
+	t, err := s.link.publish(topic, qos, payload, retained)
 	if err != nil {
 		return err
 	}
@@ -819,7 +820,7 @@ func (s *session) contradict() error {
 	s.c.o.Log.Log(s.ctx, level, "the device was called offline while it is connected; it says online again",
 		"topic", s.c.topics.Availability(), "hint", "if this repeats itself, another program publishes the availability of this device")
 	s.held = time.After(assertPause)
-	return s.fly(s.c.topics.Availability(), []byte(Online), true, nil)
+	return s.fly(s.c.topics.Availability(), 1, []byte(Online), true, nil)
 }
 
 // goodbye ends the session cleanly. Whether the broker heard it doesn't matter: if not, it publishes the will.

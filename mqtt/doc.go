@@ -13,12 +13,12 @@
 // Hosts ask over the same connection: with Options.Requests the client listens to requests and switches, whose documents the Parse…Request
 // functions read, strictly and within bounds. MQTT 3.1.1 tells neither when a message was sent nor by whom: who may ask is the
 // broker's access list to say, and a request's age is what its sent_at says. The session is a clean one, so that what is asked
-// while the device is away is lost and never comes late; what is retained says so (Asked.Retained). Responses and hints wait for
-// the network half a minute at most.
+// while the device is away is lost and never comes late; what is retained says so (Asked.Retained). Responses, hints and telemetry wait
+// for the network half a minute at most.
 //
 // The queue is bounded by count, bytes and age. What had to go, the oldest that aren't spoofs first, is counted (Status) and announced as a Gap, which
 // is kept like a verdict. Nothing announces what was in memory alone when the process was killed. Nor does the package judge: whether
 // anybody may still act on a verdict is the subscriber's question to expires_at.
 //
-// For subscribers there are Subscribe, ParseVerdict, ParseGap and the JSON Schemas of the documents (Schemas).
+// For subscribers there are Subscribe, ParseVerdict, ParseGap, the JSON Schemas of the documents and an AsyncAPI description of all topics (Schemas).
 package mqtt

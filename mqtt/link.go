@@ -92,7 +92,7 @@ func (l *link) disconnect() {
 
 // publish gives a message to paho. It takes one for done, or for later, when there is no connection, and one that it was given
 // at the very end it holds for the time of handing: then a goroutine stays behind that long.
-func (l *link) publish(topic string, payload []byte, retained bool) (paho.Token, error) {
+func (l *link) publish(topic string, qos byte, payload []byte, retained bool) (paho.Token, error) {
 	if !l.client.IsConnectionOpen() {
 		select {
 		case <-l.wire.closed:
@@ -101,7 +101,7 @@ func (l *link) publish(topic string, payload []byte, retained bool) (paho.Token,
 			return nil, errClosed
 		}
 	}
-	return l.give(func() paho.Token { return l.client.Publish(topic, 1, retained, payload) })
+	return l.give(func() paho.Token { return l.client.Publish(topic, qos, retained, payload) })
 }
 
 func (l *link) give(to func() paho.Token) (paho.Token, error) {

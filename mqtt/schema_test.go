@@ -4,14 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
+
+	"github.com/livenessd/livenessd/mqtt/asyncapi"
 )
 
 func TestDocumentsAreWhatTheirSchemasSay(t *testing.T) {
@@ -38,23 +39,32 @@ func TestDocumentsAreWhatTheirSchemasSay(t *testing.T) {
 		"response.json": {"a session": Response{Transaction: "t1", Status: StatusOK, Session: "s1"}, "info": Response{Transaction: "t1", Status: StatusOK, Info: &info},
 			"unlocked": Response{Transaction: "t1", Status: StatusOK, Lifted: ptr(0)}, "refused": Refusal("", CodeUnauthorized, "no application \"nobody\""),
 			"locked": Response{"t1", StatusError, "", nil, nil, CodeLockedOut, CodeLockedOut.Number(), "locked out for 5m", 300_000}},
+		"telemetry.json": {"full": measuredAll(),
+			"bare": Telemetry{Schema: 1, Device: "door-7", Boot: "b", At: Time(decidedAt()), Cameras: map[string]CameraTelemetry{}}},
 		"hint.json": {"full": Hint{1, "s1", "front", CodeTooDark, "too dark", Time(decidedAt())}},
 	}
 	for name, v := range verdicts() {
 		documents["verdict.json"][name] = v
 	}
-	names, err := fs.Glob(Schemas(), "*.json")
-	if err != nil || len(names) != len(documents) {
-		t.Fatalf("schemas %v, %v", names, err)
+	d := described(t)
+	if names := d.Schemas(); !slices.Equal(names, slices.Sorted(maps.Keys(documents))) {
+		t.Fatalf("schemas %v", names)
 	}
-	for _, name := range names {
-		schema := readSchema(t, name)
+	for name := range documents {
 		for what, doc := range documents[name] {
-			if err := holds(schema, generic(t, doc), "document"); err != nil {
+			if err := holds(t, d, name, doc); err != nil {
 				t.Errorf("%s: %s: %v", name, what, err)
 			}
 		}
 	}
+}
+
+// measuredAll is telemetry of a device that can measure everything.
+func measuredAll() Telemetry {
+	return Telemetry{Schema: 1, Device: "door-7", Boot: "b", At: Time(decidedAt()), UptimeS: 60, ResidentBytes: 46 << 20,
+		Cameras: map[string]CameraTelemetry{"front": {Captured: 910, Dropped: 3, Bad: 7, Reopened: 1, Examined: 900, Judged: 30,
+			Verdicts: VerdictCounts{3, 2, 1}, FPS: ptr(15.02), LatencyMS: map[string]Spread{"total": {900, 1.6, 3.2, 7.5}}}},
+		Temperatures: []Temperature{{"cpu-thermal", 51.2}, {"outside", -11}}}
 }
 
 // TestSchemasHaveTheMembersOfTheDocuments finds a member that only one of the two has, or that only one of them demands.
@@ -62,7 +72,7 @@ func TestSchemasHaveTheMembersOfTheDocuments(t *testing.T) {
 	for name, doc := range map[string]any{"verdict.json": Verdict{}, "camera-state.json": CameraState{}, "info.json": Info{},
 		"request-session.json": SessionRequest{}, "request-cancel.json": CancelRequest{}, "request-ping.json": PlainRequest{},
 		"request-unlock.json": UnlockRequest{}, "switches-set.json": SwitchRequest{}, "switches.json": Switches{}, "response.json": Response{},
-		"hint.json": Hint{}, "gap.json": Gap{}} {
+		"hint.json": Hint{}, "gap.json": Gap{}, "telemetry.json": Telemetry{}} {
 		sameMembers(t, name, readSchema(t, name), reflect.TypeOf(doc))
 	}
 }
@@ -75,6 +85,11 @@ func sameMembers(t *testing.T, at string, schema map[string]any, typ reflect.Typ
 	if typ.Kind() == reflect.Slice {
 		items, _ := schema["items"].(map[string]any)
 		sameMembers(t, at+"[]", items, typ.Elem())
+		return
+	}
+	if typ.Kind() == reflect.Map {
+		values, _ := schema["additionalProperties"].(map[string]any)
+		sameMembers(t, at+"{}", values, typ.Elem())
 		return
 	}
 	if typ.Kind() != reflect.Struct || typ == reflect.TypeFor[Time]() || strings.HasSuffix(at, "response.json.info") { // that has a schema of its own
@@ -116,19 +131,15 @@ func TestSchemaRefusesWhatCheckRefuses(t *testing.T) {
 	beyond := []string{"live below its threshold", "live with thresholds the wrong way", "spoof with the score of a live one",
 		"camera that is no level of a topic", "camera that is a wildcard", "expired before it was decided",
 		"session with a subject without end", "a session whose id is no level", "a delegate that isn't UTF-8", "a device name without end"}
-	schema := readSchema(t, "verdict.json")
+	d := described(t)
 	tried := 0
 	for name, v := range inconsistent() {
 		b, err := json.Marshal(v)
 		if err != nil || slices.Contains(beyond, name) {
 			continue
 		}
-		var doc any
-		if err := json.Unmarshal(b, &doc); err != nil {
-			t.Fatal(err)
-		}
 		tried++
-		if holds(schema, doc, "document") == nil {
+		if d.CheckAs("verdict.json", b) == nil {
 			t.Errorf("%s: the schema lets it pass", name)
 		}
 	}
@@ -151,165 +162,28 @@ func readSchema(t *testing.T, name string) map[string]any {
 }
 
 // generic is a document as a reader without our types sees it.
-func generic(t *testing.T, doc any) any {
+// described reads the description of the topics, with the schemas.
+func described(t *testing.T) *asyncapi.Description {
+	t.Helper()
+	d, err := asyncapi.Read(Schemas())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// holds tells what in a document contradicts the schema of a file.
+func holds(t *testing.T, d *asyncapi.Description, file string, doc any) error {
 	t.Helper()
 	b, err := json.Marshal(doc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var g any
-	if err := json.Unmarshal(b, &g); err != nil {
-		t.Fatal(err)
-	}
-	return g
-}
-
-// holds checks a value against the part of JSON Schema that our schemas use. A keyword that it doesn't know is an error, lest it
-// be taken for checked.
-func holds(schema any, v any, at string) error {
-	if b, ok := schema.(bool); ok {
-		if !b {
-			return fmt.Errorf("%s: must not be there", at)
-		}
-		return nil
-	}
-	s, ok := schema.(map[string]any)
-	if !ok {
-		return fmt.Errorf("%s: the schema is %T", at, schema)
-	}
-	object, isObject := v.(map[string]any)
-	array, isArray := v.([]any)
-	text, isText := v.(string)
-	number, isNumber := v.(float64)
-	for keyword, want := range s {
-		var err error
-		switch keyword {
-		case "$schema", "title", "description", "else", "then":
-		case "type":
-			err = typed(want, v, at)
-		case "const":
-			if !reflect.DeepEqual(v, want) {
-				err = fmt.Errorf("%s: %v, not %v", at, v, want)
-			}
-		case "enum":
-			if !slices.ContainsFunc(want.([]any), func(w any) bool { return reflect.DeepEqual(v, w) }) {
-				err = fmt.Errorf("%s: %v, none of %v", at, v, want)
-			}
-		case "required":
-			for _, name := range want.([]any) {
-				if _, there := object[name.(string)]; isObject && !there {
-					err = fmt.Errorf("%s: no member %v", at, name)
-				}
-			}
-		case "properties":
-			for name, sub := range want.(map[string]any) {
-				if member, there := object[name]; there && err == nil {
-					err = holds(sub, member, at+"."+name)
-				}
-			}
-		case "items":
-			for i := range array {
-				if isArray && err == nil {
-					err = holds(want, array[i], fmt.Sprintf("%s[%d]", at, i))
-				}
-			}
-		case "minLength":
-			if isText && float64(utf8.RuneCountInString(text)) < want.(float64) {
-				err = fmt.Errorf("%s: %q is too short", at, text)
-			}
-		case "maxLength":
-			if isText && float64(utf8.RuneCountInString(text)) > want.(float64) {
-				err = fmt.Errorf("%s: %q is too long", at, text)
-			}
-		case "additionalProperties":
-			properties, _ := s["properties"].(map[string]any)
-			for name := range object {
-				if _, known := properties[name]; !known && want == false {
-					err = fmt.Errorf("%s: member %s", at, name)
-				}
-			}
-		case "anyOf", "oneOf":
-			n := 0
-			for _, sub := range want.([]any) {
-				if holds(sub, v, at) == nil {
-					n++
-				}
-			}
-			if n == 0 || n > 1 && keyword == "oneOf" {
-				err = fmt.Errorf("%s: %d of %s hold", at, n, keyword)
-			}
-		case "pattern":
-			if isText && !regexp.MustCompile(want.(string)).MatchString(text) {
-				err = fmt.Errorf("%s: %q doesn't match %s", at, text, want)
-			}
-		case "format":
-			if want != "date-time" {
-				err = fmt.Errorf("%s: format %v", at, want)
-			} else if _, bad := time.Parse(time.RFC3339, text); isText && bad != nil {
-				err = fmt.Errorf("%s: %w", at, bad)
-			}
-		case "minimum":
-			if isNumber && number < want.(float64) {
-				err = fmt.Errorf("%s: %v is below %v", at, number, want)
-			}
-		case "maximum":
-			if isNumber && number > want.(float64) {
-				err = fmt.Errorf("%s: %v is above %v", at, number, want)
-			}
-		case "allOf":
-			for _, sub := range want.([]any) {
-				if err == nil {
-					err = holds(sub, v, at)
-				}
-			}
-		case "not":
-			if holds(want, v, at) == nil {
-				err = fmt.Errorf("%s: %v is what it must not be", at, v)
-			}
-		case "if":
-			if holds(want, v, at) == nil {
-				err = holds(s["then"], v, at)
-			}
-		default:
-			err = fmt.Errorf("%s: keyword %s, which this test doesn't know", at, keyword)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func typed(want, v any, at string) error {
-	types, ok := want.([]any)
-	if !ok {
-		types = []any{want}
-	}
-	for _, w := range types {
-		fine := false
-		switch x := v.(type) {
-		case nil:
-			fine = w == "null"
-		case bool:
-			fine = w == "boolean"
-		case string:
-			fine = w == "string"
-		case float64:
-			fine = w == "number" || w == "integer" && x == math.Trunc(x)
-		case []any:
-			fine = w == "array"
-		case map[string]any:
-			fine = w == "object"
-		}
-		if fine {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s: %v (%T) is not %v", at, v, v, want)
+	return d.CheckAs(file, b)
 }
 
 func TestWrongCameraStatesAreRefused(t *testing.T) {
-	schema := readSchema(t, "camera-state.json")
+	d := described(t)
 	for name, s := range map[string]CameraState{
 		"no state":         {Schema: 1},
 		"another state":    {Schema: 1, State: "STREAMING"},
@@ -320,7 +194,7 @@ func TestWrongCameraStatesAreRefused(t *testing.T) {
 		if s.Check() == nil {
 			t.Errorf("%s: passed", name)
 		}
-		if holds(schema, generic(t, s), "document") == nil {
+		if holds(t, d, "camera-state.json", s) == nil {
 			t.Errorf("%s: the schema lets it pass", name)
 		}
 	}
@@ -332,5 +206,36 @@ func TestWrongCameraStatesAreRefused(t *testing.T) {
 		if s.Check() == nil {
 			t.Errorf("%s: passed", name)
 		}
+	}
+}
+
+func TestWrongTelemetryIsRefused(t *testing.T) {
+	d := described(t)
+	for name, change := range map[string]func(*Telemetry){
+		"another schema":          func(m *Telemetry) { m.Schema = 2 },
+		"no device":               func(m *Telemetry) { m.Device = "" },
+		"no boot":                 func(m *Telemetry) { m.Boot = "" },
+		"no cameras":              func(m *Telemetry) { m.Cameras = nil },
+		"a time before the start": func(m *Telemetry) { m.UptimeS = -1 },
+		"a negative rate":         func(m *Telemetry) { m.Cameras["front"] = CameraTelemetry{FPS: ptr(-1.0)} },
+		"a stage of no frame":     func(m *Telemetry) { m.Cameras["front"] = CameraTelemetry{LatencyMS: map[string]Spread{"total": {}}} },
+		"a negative latency": func(m *Telemetry) {
+			m.Cameras["front"] = CameraTelemetry{LatencyMS: map[string]Spread{"total": {1, 1, -1, 1}}}
+		},
+		"a sensor without a name": func(m *Telemetry) { m.Temperatures[0].Sensor = "" },
+	} {
+		m := measuredAll()
+		change(&m)
+		if m.Check() == nil {
+			t.Errorf("%s: passed", name)
+		}
+		if holds(t, d, "telemetry.json", m) == nil {
+			t.Errorf("%s: the schema lets it pass", name)
+		}
+	}
+	m := measuredAll()
+	m.Temperatures[0].Celsius = math.NaN()
+	if m.Check() == nil {
+		t.Error("a temperature that is no number passed")
 	}
 }

@@ -44,6 +44,7 @@ func (t Topics) CameraState(camera string) string { return t.root + "/camera/" +
 func (t Topics) Verdict(camera string) string     { return t.root + "/camera/" + camera + "/verdict" }
 func (t Topics) Attack(camera string) string      { return t.root + "/camera/" + camera + "/attack" }
 func (t Topics) Gap() string                      { return t.root + "/gap" }
+func (t Topics) Telemetry() string                { return t.root + "/telemetry" }
 func (t Topics) Session(id string) string         { return t.root + "/session/" + id }
 func (t Topics) Request(v Verb) string            { return t.root + "/request/" + string(v) }
 func (t Topics) Response(v Verb) string           { return t.root + "/response/" + string(v) }
