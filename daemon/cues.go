@@ -46,8 +46,10 @@ func cueBox(b models.Box) cue.Box { return cue.Box{X: b.X, Y: b.Y, W: b.W, H: b.
 
 // see leaves what an infrared camera's frame shows to the camera that it stands beside.
 func (p *pipeline) see(f *frame.Frame) {
+	began := p.now()
 	faces, err := p.examiner.Finder.Detect(&f.Image)
 	p.examined(err)
+	detect := p.now().Sub(began)
 	if err != nil {
 		return // nobody looked: that is no evidence that nobody is there
 	}
@@ -56,4 +58,5 @@ func (p *pipeline) see(f *frame.Frame) {
 		boxes[i] = cueBox(face.Box)
 	}
 	p.sees.See(f.Captured, &f.Image, boxes)
+	p.meter.frame(&Finding{Times: Times{Detect: detect}}, p.now().Sub(began))
 }

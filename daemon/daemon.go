@@ -108,8 +108,9 @@ func Run(ctx context.Context, o Options) error {
 			}
 		}
 	}()
+	out := &tally{Client: client, boot: id.boot}
 	if !o.Stateless {
-		d = newDesk(o, e, id, client)
+		d = newDesk(o, e, id, out)
 		d.info = func() mqtt.Info {
 			i := info(o, e)
 			i.Journal = client.Journal()
@@ -128,21 +129,24 @@ func Run(ctx context.Context, o Options) error {
 	}()
 	failed := make(chan error, len(o.Config.Cameras))
 	pairs := newPairs(o.Config)
+	meters := &telemeter{id: id, verdicts: out.verdicts, publish: client.PublishTelemetry, sensors: sensors, now: time.Now, began: time.Now()}
 	if d != nil {
 		wg.Go(func() { d.run(ctx, asked) })
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Config.Cameras)) {
-		p, err := newPipeline(o, e, id, name, pairs, client, d)
+		p, err := newPipeline(o, e, id, name, pairs, out, d)
 		if err != nil {
 			cancel()
 			return err
 		}
+		meters.pipelines = append(meters.pipelines, p)
 		wg.Go(func() {
 			if err := p.run(ctx); err != nil {
 				failed <- fmt.Errorf("camera %s: %w", name, err)
 			}
 		})
 	}
+	wg.Go(func() { meters.run(ctx) })
 	if o.Ready != nil {
 		o.Ready(e)
 	}

@@ -65,6 +65,7 @@ type pipeline struct {
 	onRequest bool  // nothing is judged without a session
 	asked     *turn // the session that the decider was asked for
 
+	meter    meter
 	document mqtt.Verdict  // what all verdicts of this camera have in common
 	close    func() error  // frees the nets
 	state    camera.Status // as it was told last
@@ -169,11 +170,16 @@ func (p *pipeline) frame(f *frame.Frame) {
 		p.see(f)
 		return
 	}
+	began := p.now()
 	found, err := p.examiner.Examine(&f.Image, p.decider)
 	p.examined(err)
 	o := found.Observation(f.Captured, &f.Image)
 	o.Doubts = p.watch.Frame(f.Captured, &f.Image, found.Box())
-	p.emit(p.decider.Observe(o))
+	d := p.decider.Observe(o)
+	if err == nil {
+		p.meter.frame(&found, p.now().Sub(began))
+	}
+	p.emit(d)
 	if p.asked != nil {
 		p.desk.hint(p.asked.id, p.name, p.decider.Hint())
 	}

@@ -6,12 +6,9 @@ import (
 	"image"
 	"image/jpeg"
 	"math"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -85,7 +82,7 @@ func (a *app) bench() *cobra.Command {
 				}
 			}
 		}
-		end := benchEnd{RSS: residentBytes(), Delegate: judge.Delegate(), Runtime: e.Runtime.Version()}
+		end := benchEnd{RSS: daemon.ResidentBytes(), Delegate: judge.Delegate(), Runtime: e.Runtime.Version()}
 		if a.json {
 			return a.printJSON(end)
 		}
@@ -263,21 +260,6 @@ func processorTime() time.Duration {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// residentBytes reads VmRSS.
-func residentBytes() int64 {
-	data, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return kb << 10
-		}
-	}
-	return 0
 }
 
 func (a *app) printBench(r benchResult) error {
