@@ -45,7 +45,8 @@ var arrows = map[string][]string{
 		"daemon/policy", "daemon/session", "daemon/store", "models", "mqtt", "tflite"},
 	"daemon/livenessd": {"daemon/command"},
 	"daemon/command": {"camera", "camera/frame", "camera/jpeg", "daemon", "daemon/config", "daemon/cue", "daemon/decision", "daemon/demo",
-		"daemon/look", "daemon/pad", "models", "models/silentface", "mqtt", "mqtt/broker", "tflite"},
+		"daemon/look", "daemon/pad", "models", "models/silentface", "mqtt", "mqtt/broker", "systemd", "tflite"},
+	"systemd": {},
 }
 
 // keepers is which package alone may import a library, or C. Its tests may, too.
@@ -62,7 +63,7 @@ var keepers = map[string][]string{
 	"github.com/nlpodyssey/gopickle":        {"models/silentface"},
 	"github.com/schollz/progressbar":        {"daemon/command"},
 	"go.etcd.io/bbolt":                      {"daemon/store"},
-	"golang.org/x/sys":                      {"camera", "daemon"},
+	"golang.org/x/sys":                      {"camera", "daemon", "systemd"},
 	"golang.org/x/term":                     {"daemon/command"},
 	"gonum.org/v1/gonum":                    {"daemon/pad"},
 	"gonum.org/v1/plot":                     {"daemon/pad"},
