@@ -72,6 +72,9 @@ var usualTiming = timing{
 	first:      5 * time.Second,
 }
 
+// Check tells what Open would refuse.
+func (o Options) Check() error { return o.check() }
+
 func (o *Options) check() error {
 	if o.Width == 0 && o.Height == 0 {
 		o.Width, o.Height = 640, 480
@@ -121,6 +124,9 @@ type Status struct {
 	Hint     string    `json:"hint,omitempty"`         // what a technician should do
 	Code     string    `json:"code,omitempty"`         // what it means for verdicts
 	Counters Counters  `json:"counters"`
+	// Moved is when the goroutine that drives the camera last came round: it does so several times a second, whatever the camera does,
+	// unless a call into the driver doesn't return.
+	Moved time.Time `json:"-"`
 }
 
 // Counters of a camera since Open.
@@ -238,7 +244,7 @@ func start(o Options, d driver) (*Camera, error) {
 	c := &Camera{
 		o: o, driver: d, cancel: cancel, decoder: dec,
 		done: make(chan struct{}), arrived: make(chan struct{}, 1), changes: make(chan Status, 1),
-		status: Status{State: StateRecovering, Since: time.Now(), Device: o.Path},
+		status: Status{State: StateRecovering, Since: time.Now(), Device: o.Path, Moved: time.Now()},
 	}
 	go c.run(ctx)
 	return c, nil

@@ -26,6 +26,17 @@ type fake struct {
 	absent  bool
 	opens   []time.Time
 	running int // streams that are open
+	stuck   chan struct{}
+}
+
+// hang doesn't return while the driver is stuck.
+func (f *fake) hang() {
+	f.mu.Lock()
+	stuck := f.stuck
+	f.mu.Unlock()
+	if stuck != nil {
+		<-stuck
+	}
 }
 
 type plan struct {
@@ -50,6 +61,7 @@ func (f *fake) appear(there bool) {
 }
 
 func (f *fake) open(context.Context) (stream, error) {
+	f.hang()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.opens = append(f.opens, time.Now())
@@ -84,6 +96,7 @@ func (s *fakeStream) close() error {
 }
 
 func (s *fakeStream) read(ctx context.Context, dst []byte, wait time.Duration) ([]byte, error) {
+	s.f.hang()
 	if s.at == len(s.p.frames) && s.p.end == nil {
 		sleep(ctx, wait)
 		return dst, errNoFrame
@@ -520,6 +533,41 @@ func TestCloseWhileAbsent(t *testing.T) {
 			t.Errorf("Close waited %v for a pause", d)
 		}
 	})
+}
+
+// A driver that doesn't return is the one thing that the camera can't handle: whoever looks at Moved can tell.
+func TestADriverThatDoesNotReturnCanBeTold(t *testing.T) {
+	for name, plans := range map[string][]plan{
+		"absent":    {{err: syscall.ENOENT}},
+		"silent":    {{lay: grey}},
+		"streaming": {{lay: grey, frames: greys(3000), period: period}},
+		"unusable":  {{lay: grey, frames: slices.Repeat([][]byte{{1}}, 3000), period: period}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fake{plans: plans}
+				c := startFake(t, Options{}, f)
+				for range 60 {
+					time.Sleep(time.Second)
+					if d := time.Since(c.Status().Moved); d > time.Second/2 {
+						t.Fatalf("moved %v ago", d)
+					}
+				}
+				stuck := make(chan struct{})
+				f.mu.Lock()
+				f.stuck = stuck
+				f.mu.Unlock()
+				time.Sleep(time.Minute)
+				if d := time.Since(c.Status().Moved); d < 50*time.Second {
+					t.Errorf("stuck, and moved %v ago", d)
+				}
+				f.mu.Lock()
+				f.stuck = nil
+				f.mu.Unlock()
+				close(stuck)
+			})
+		})
+	}
 }
 
 func TestNextEndsWithItsContext(t *testing.T) {

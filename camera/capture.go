@@ -92,6 +92,7 @@ func (c *Camera) session(ctx context.Context, opened *bool) (good bool, err erro
 			return good, ctx.Err()
 		}
 		now := time.Now()
+		c.moved(now)
 		switch {
 		case errors.Is(err, errNoFrame):
 		case err != nil:
@@ -175,6 +176,12 @@ func (c *Camera) publish(work *raw) {
 	}
 }
 
+func (c *Camera) moved(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Moved = now
+}
+
 func (c *Camera) reject(err error) {
 	c.mu.Lock()
 	c.status.Counters.Captured++
@@ -235,6 +242,7 @@ func (c *Camera) pause(ctx context.Context, d time.Duration) {
 	t := &c.o.timing
 	was := c.driver.present()
 	for until := time.Now().Add(d); ctx.Err() == nil; {
+		c.moved(time.Now())
 		left := time.Until(until)
 		if left <= 0 {
 			return
