@@ -26,6 +26,7 @@ import (
 	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/camera/frame"
 	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/daemon/decision"
 	"github.com/livenessd/livenessd/daemon/journal"
 	"github.com/livenessd/livenessd/mqtt"
 )
@@ -52,15 +53,22 @@ type Options struct {
 	OpenCamera func(name string, c config.Camera) (Camera, error)
 	// Stateless keeps nothing on the disk, and so takes no requests.
 	Stateless bool
-	// Ready is called once when models and cameras are open.
+	// Engine is one that was opened for this configuration; nil: Run opens it.
+	Engine *Engine
+	// Pulse is told what moves and how it is doing; nil for nobody.
+	Pulse *Pulse
+	// Ready is called once when models and cameras are open. Whether the cameras work is the pulse's to tell.
 	Ready func(*Engine)
 }
 
 // Run is the daemon: it returns when ctx ends, with nil, or when it can't go on.
 func Run(ctx context.Context, o Options) error {
-	e, err := OpenEngine(o.Config, o.Log)
-	if err != nil {
-		return err
+	e := o.Engine
+	if e == nil {
+		var err error
+		if e, err = OpenEngine(o.Config, o.Log); err != nil {
+			return err
+		}
 	}
 	id, err := newIdentity(o.Config)
 	if err != nil {
@@ -78,19 +86,15 @@ func Run(ctx context.Context, o Options) error {
 	if !o.Stateless {
 		kept = journal.New(filepath.Join(o.Config.State, journal.File), o.Log)
 	}
-	client, err := mqtt.New(mqtt.Options{
-		URL: o.Config.MQTT.URLs[0], Others: o.Config.MQTT.URLs[1:], Prefix: o.Config.MQTT.Prefix, Device: o.Config.Device, Username: o.Config.MQTT.Username,
-		PasswordFile: o.Config.MQTT.PasswordFile, CAFile: o.Config.MQTT.CAFile, CertFile: o.Config.MQTT.CertFile, KeyFile: o.Config.MQTT.KeyFile,
-		Journal: kept, QueueLimit: o.Config.MQTT.Journal.Count, QueueBytes: int64(o.Config.MQTT.Journal.Bytes), QueueAge: o.Config.MQTT.Journal.Age,
-		Log:      o.Log,
-		Info:     func() mqtt.Info { return info(o, e) },
-		Requests: asked,
-		Delivered: func(v mqtt.Verdict) {
-			if <-behind; d != nil {
-				d.delivered(v)
-			}
-		},
-	})
+	about := clientOptions(o)
+	about.Journal, about.Requests = kept, asked
+	about.Info = func() mqtt.Info { return info(o, e) }
+	about.Delivered = func(v mqtt.Verdict) {
+		if <-behind; d != nil {
+			d.delivered(v)
+		}
+	}
+	client, err := mqtt.New(about)
 	if err != nil {
 		return &fault{ErrConfig, err, Hint(err)}
 	}
@@ -109,8 +113,12 @@ func Run(ctx context.Context, o Options) error {
 		}
 	}()
 	out := &tally{Client: client, boot: id.boot}
+	names := slices.Sorted(maps.Keys(o.Config.Cameras))
+	host := &told{out, o.Pulse}
+	over := o.Pulse.runs(names, client.Status)
+	defer over()
 	if !o.Stateless {
-		d = newDesk(o, e, id, out)
+		d = newDesk(o, e, id, host)
 		d.info = func() mqtt.Info {
 			i := info(o, e)
 			i.Journal = client.Journal()
@@ -133,8 +141,8 @@ func Run(ctx context.Context, o Options) error {
 	if d != nil {
 		wg.Go(func() { d.run(ctx, asked) })
 	}
-	for _, name := range slices.Sorted(maps.Keys(o.Config.Cameras)) {
-		p, err := newPipeline(o, e, id, name, pairs, out, d)
+	for _, name := range names {
+		p, err := newPipeline(o, e, id, name, pairs, host, d)
 		if err != nil {
 			cancel()
 			return err
@@ -158,6 +166,53 @@ func Run(ctx context.Context, o Options) error {
 		cancel()
 		return err
 	}
+}
+
+// Prepare opens the engine of a configuration, and finds what Run would refuse in it, without touching what only one run at a time can have.
+func Prepare(o Options) (*Engine, error) {
+	e, err := OpenEngine(o.Config, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := decision.New(DecisionOptions(o.Config, e)); err != nil {
+		return nil, &fault{ErrConfig, err, ""}
+	}
+	if err := clientOptions(o).Check(); err != nil {
+		return nil, &fault{ErrConfig, err, Hint(err)}
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Config.Cameras)) {
+		if err := cameraOptions(o, name, o.Config.Cameras[name]).Check(); err != nil {
+			return nil, &fault{ErrConfig, fmt.Errorf("camera %s: %w", name, err), Hint(err)}
+		}
+	}
+	return e, nil
+}
+
+// clientOptions is what the configuration says of the broker.
+func clientOptions(o Options) mqtt.Options {
+	m := o.Config.MQTT
+	return mqtt.Options{
+		URL: m.URLs[0], Others: m.URLs[1:], Prefix: m.Prefix, Device: o.Config.Device, Username: m.Username,
+		PasswordFile: m.PasswordFile, CAFile: m.CAFile, CertFile: m.CertFile, KeyFile: m.KeyFile,
+		QueueLimit: m.Journal.Count, QueueBytes: int64(m.Journal.Bytes), QueueAge: m.Journal.Age,
+		Log: o.Log,
+	}
+}
+
+// told lets the pulse know what is published.
+type told struct {
+	*tally
+	pulse *Pulse
+}
+
+func (t *told) PublishVerdict(v mqtt.Verdict) {
+	t.tally.PublishVerdict(v)
+	t.pulse.judged(v)
+}
+
+func (t *told) SetCameraState(camera string, s mqtt.CameraState) {
+	t.tally.SetCameraState(camera, s)
+	t.pulse.camera(camera, s)
 }
 
 // waitingRequests is how many requests may wait while one is written down.
@@ -190,12 +245,15 @@ func openCamera(o Options, name string, c config.Camera) (Camera, error) {
 	if o.OpenCamera != nil {
 		return o.OpenCamera(name, c)
 	}
-	cam, err := camera.Open(camera.Options{Name: name, Path: c.Path, Format: c.Format, Width: c.Size.Width, Height: c.Size.Height,
-		FPS: c.FPS, Loop: true, Log: o.Log})
+	cam, err := camera.Open(cameraOptions(o, name, c))
 	if err != nil {
 		return nil, &fault{ErrConfig, err, Hint(err)}
 	}
 	return cam, nil
+}
+
+func cameraOptions(o Options, name string, c config.Camera) camera.Options {
+	return camera.Options{Name: name, Path: c.Path, Format: c.Format, Width: c.Size.Width, Height: c.Size.Height, FPS: c.FPS, Loop: true, Log: o.Log}
 }
 
 func info(o Options, e *Engine) mqtt.Info {

@@ -73,8 +73,9 @@ type desk struct {
 	number func() uint64                                                        // of the next verdict
 	blank  func(camera string) mqtt.Verdict                                     // a new verdict of which nothing is said yet
 	demand func(application config.Application, purpose string) decision.Demand // without its time
-	turns  map[string]*atomic.Pointer[turn]                                     // by camera
-	ill    atomic.Pointer[illness]                                              // why sessions are refused; nil if they aren't
+	pulse  *Pulse
+	turns  map[string]*atomic.Pointer[turn] // by camera
+	ill    atomic.Pointer[illness]          // why sessions are refused; nil if they aren't
 
 	mu       sync.Mutex // of all below; never held while anybody waits for the network
 	store    *store.Store
@@ -106,7 +107,7 @@ type illness struct{ what, hint string }
 func newDesk(o Options, e *Engine, id *identity, host Host) *desk {
 	base := DecisionOptions(o.Config, e)
 	d := &desk{
-		host: host, log: o.Log, now: time.Now, moment: moment(id.boot), apps: o.Config.Applications,
+		host: host, log: o.Log, pulse: o.Pulse, now: time.Now, moment: moment(id.boot), apps: o.Config.Applications,
 		info:   func() mqtt.Info { return info(o, e) },
 		open:   func() (*store.Store, error) { return store.Open(filepath.Join(o.Config.State, StateFile)) },
 		number: id.seq.next,
@@ -267,7 +268,10 @@ func (d *desk) well() {
 func (d *desk) run(ctx context.Context, asked <-chan mqtt.Asked) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
+	moves := d.pulse.join("requests", 0, nil)
+	defer moves.leave()
 	for {
+		moves.stir()
 		select {
 		case <-ctx.Done():
 			return

@@ -64,6 +64,9 @@ type pipeline struct {
 	desk      *desk // who asks for sessions; nil where nobody can
 	onRequest bool  // nothing is judged without a session
 	asked     *turn // the session that the decider was asked for
+	pulse     *Pulse
+	moves     *part // this pipeline, as the pulse knows it
+	worked    bool  // the pulse was told that frames can be examined
 
 	meter    meter
 	document mqtt.Verdict  // what all verdicts of this camera have in common
@@ -89,7 +92,7 @@ func newPipeline(o Options, e *Engine, id *identity, name string, pairs map[stri
 		return nil, errors.Join(err, closeNets())
 	}
 	return &pipeline{
-		name: name, camera: cam, decider: decider, desk: d, onRequest: o.Config.Decision.Mode == config.OnRequest && d != nil,
+		name: name, camera: cam, decider: decider, desk: d, pulse: o.Pulse, onRequest: o.Config.Decision.Mode == config.OnRequest && d != nil,
 		watch: NewWatch(o.Config, c, pairs[c.Pair]), sees: pairs[name], publish: pub, id: id, log: o.Log.With("camera", name), now: time.Now, close: closeNets,
 		examiner: Examiner{Finder: find, Judge: judge, Looker: look.New(), Now: time.Now},
 		document: id.document(e, name),
@@ -98,7 +101,16 @@ func newPipeline(o Options, e *Engine, id *identity, name string, pairs map[stri
 
 // run takes frames until ctx ends or a replay is over.
 func (p *pipeline) run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, p.camera.Close(), p.close()) }()
+	driver := p.pulse.join("the driver of camera "+p.name, driving, func() time.Time { return p.camera.Status().Moved })
+	p.moves = p.pulse.join("the pipeline of camera "+p.name, 0, nil)
+	rest := func() {
+		driver.leave()
+		p.moves.leave()
+	}
+	defer func() {
+		rest()
+		err = errors.Join(err, p.camera.Close(), p.close())
+	}()
 	for {
 		p.reportState()
 		p.attend()
@@ -112,6 +124,10 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 			return nil
 		case errors.Is(err, context.DeadlineExceeded):
 			p.emit(p.decider.Idle(p.now()))
+			// No frame: that is the camera's to handle, whose driver has a part of its own. Frames that nobody can examine are not.
+			if p.failing == nil || p.state.State != camera.StateStreaming && p.state.Code != string(decision.ProcessingErr) {
+				p.moves.stir()
+			}
 		case errors.Is(err, io.EOF):
 			p.reportState()
 			p.emit(p.decider.Interrupt(p.now(), decision.CameraLost))
@@ -119,6 +135,7 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 				p.desk.camera(p.name, mqtt.CodeCameraLost)
 			}
 			p.log.Info("the replay is over")
+			rest()
 			<-ctx.Done()
 			return nil
 		default:
@@ -163,6 +180,7 @@ func (p *pipeline) rests() bool {
 }
 
 func (p *pipeline) frame(f *frame.Frame) {
+	defer p.gotOn()
 	if p.rests() {
 		return
 	}
@@ -182,6 +200,18 @@ func (p *pipeline) frame(f *frame.Frame) {
 	p.emit(d)
 	if p.asked != nil {
 		p.desk.hint(p.asked.id, p.name, p.decider.Hint())
+	}
+}
+
+// gotOn says that a frame was examined, or that nobody wanted it to be.
+func (p *pipeline) gotOn() {
+	if p.failing != nil {
+		return
+	}
+	p.moves.stir()
+	if !p.worked {
+		p.worked = true
+		p.pulse.works(p.name)
 	}
 }
 

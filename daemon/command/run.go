@@ -1,11 +1,22 @@
 package command
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/livenessd/livenessd/daemon"
+	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/systemd"
 )
 
 func (a *app) run() *cobra.Command {
@@ -13,23 +24,219 @@ func (a *app) run() *cobra.Command {
 		Use:   "run",
 		Short: "Watch the cameras and publish verdicts until stopped",
 		Long: "The daemon. With no configuration at all it watches the first usable camera and publishes to a broker at localhost.\n" +
-			"A camera or a broker that is away is waited for. SIGTERM and SIGINT end it cleanly, with exit code 0.",
+			"A camera or a broker that is away is waited for. SIGTERM and SIGINT end it cleanly, with exit code 0. SIGHUP makes it\n" +
+			"read configuration, certificates and models again; while they can't be used it goes on with those that it has.",
 		Args: usageArgs(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := a.load()
-			if err != nil {
-				return err
+		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context()) },
+	}
+}
+
+const (
+	// probing is how long one model may be tried, and loading how long the rest of what comes before a run may take.
+	probing = time.Minute
+	loading = 2 * time.Minute
+	// switching is how long a run may take to end and the next to begin.
+	switching = time.Minute
+)
+
+// server runs the daemon, one configuration after the other.
+type server struct {
+	*app
+	notify *systemd.Notifier
+	pulse  *daemon.Pulse
+	hangup <-chan os.Signal
+}
+
+// prepared is a configuration whose models are loaded.
+type prepared struct {
+	cfg    config.Config
+	log    *slog.Logger
+	engine *daemon.Engine
+}
+
+// running is a daemon with one configuration.
+type running struct {
+	end     context.CancelFunc
+	started chan struct{} // closed when it has opened all that it needs
+	ended   chan error
+}
+
+func (a *app) serve(ctx context.Context) (err error) {
+	notify, err := systemd.NewNotifier(os.Getenv, os.Getpid())
+	if err != nil {
+		return err
+	}
+	hangup, unhook := hangups()
+	defer unhook()
+	s := &server{app: a, notify: notify, pulse: daemon.NewPulse(time.Now, a.Version, os.Getpid()), hangup: hangup}
+	cfg, err := a.load()
+	log := slog.New(slog.NewTextHandler(a.Stderr, nil))
+	if err == nil {
+		log = a.logger(cfg)
+	}
+	s.pulse.Configured(a.configPath, cfg.Device)
+	loaded := s.pulse.Busy("loading the models", loading+probing*time.Duration(1+len(cfg.Models.Liveness)))
+	w := &daemon.Watch{Pulse: s.pulse, Manager: notify, Show: statusFile(os.Getenv("RUNTIME_DIRECTORY")), Log: log,
+		Ready: func() { log.Info("ready: all cameras and models work") }}
+	watching, enough := context.WithCancel(context.WithoutCancel(ctx))
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		w.Run(watching)
+	}()
+	defer func() {
+		if err != nil {
+			s.pulse.Phase(daemon.PhaseFailed)
+			s.pulse.Wrong(err)
+		}
+		enough()
+		<-watched
+	}()
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() {
+		s.pulse.Phase(daemon.PhaseStopping)
+		s.say(log, notify.Stopping("stopping"))
+	})()
+	first, err := s.prepare(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	return s.loop(ctx, first, loaded)
+}
+
+// hangups gives SIGHUPs, but not those of a terminal that is closed: a daemon that was started by hand ends with it.
+func hangups() (c chan os.Signal, stop func()) {
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		return nil, func() {}
+	}
+	c = make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c, func() { signal.Stop(c) }
+}
+
+func (s *server) prepare(ctx context.Context, cfg config.Config, log *slog.Logger) (*prepared, error) {
+	if err := s.tryModels(ctx, cfg); err != nil {
+		return nil, err
+	}
+	e, err := daemon.Prepare(daemon.Options{Config: cfg, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return &prepared{cfg, log, e}, nil
+}
+
+func (s *server) begin(ctx context.Context, p *prepared) *running {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &running{end: cancel, started: make(chan struct{}), ended: make(chan error, 1)}
+	s.pulse.Configured(s.configPath, p.cfg.Device)
+	go func() {
+		defer cancel()
+		r.ended <- daemon.Run(ctx, daemon.Options{
+			Config: p.cfg, Version: s.Version, Log: p.log, Engine: p.engine, Pulse: s.pulse,
+			Ready: func(*daemon.Engine) {
+				p.log.Info("started", "version", s.Version, "device", p.cfg.Device, "cameras", len(p.cfg.Cameras), "broker", strings.Join(p.cfg.MQTT.URLs, " "))
+				close(r.started)
+			},
+		})
+	}()
+	return r
+}
+
+// loop runs the daemon until ctx ends or it can't go on, with a new configuration whenever there is one that can be used. loaded is called
+// when the first run has begun.
+func (s *server) loop(ctx context.Context, now *prepared, loaded func()) error {
+	r := s.begin(ctx, now)
+	started := r.started
+	for {
+		select {
+		case err := <-r.ended:
+			return err
+		case <-started:
+			started = nil
+			loaded()
+			continue
+		case <-s.hangup:
+		}
+		if ctx.Err() != nil {
+			continue
+		}
+		settled := s.reloading(now.log)
+		next, err := s.reread(ctx, now)
+		if err != nil {
+			settled(err)
+			continue
+		}
+		changed := s.pulse.Busy("changing to the new configuration", switching)
+		r.end()
+		if err := <-r.ended; err != nil {
+			now.log.Warn("the old run didn't end cleanly", "error", err, "hint", daemon.Hint(err))
+		}
+		r = s.begin(ctx, next)
+		select {
+		case <-r.started:
+			now = next
+		case err = <-r.ended:
+			if err == nil { // ctx ended
+				changed()
+				return nil
 			}
-			if err := a.tryModels(c.Context(), cfg); err != nil {
-				return err
+			r = s.begin(ctx, now)
+			select {
+			case <-r.started:
+			case again := <-r.ended:
+				changed()
+				return errors.Join(err, again)
 			}
-			log := a.logger(cfg)
-			return daemon.Run(c.Context(), daemon.Options{
-				Config: cfg, Version: a.Version, Log: log,
-				Ready: func(*daemon.Engine) {
-					log.Info("ready", "version", a.Version, "device", cfg.Device, "cameras", len(cfg.Cameras), "broker", strings.Join(cfg.MQTT.URLs, " "))
-				},
-			})
-		},
+		}
+		changed()
+		loaded()
+		started = nil
+		settled(err)
+	}
+}
+
+// reread reads the configuration and loads what it names, while the daemon goes on with what it has.
+func (s *server) reread(ctx context.Context, now *prepared) (*prepared, error) {
+	cfg, err := s.load()
+	if err != nil {
+		return nil, err
+	}
+	defer s.pulse.Busy("loading the new models", loading+probing*time.Duration(1+len(cfg.Models.Liveness)))()
+	if cfg.Models.Runtime != now.cfg.Models.Runtime {
+		return nil, fail(ExitConfig, fmt.Errorf("models.runtime is now %q: a library can't be changed while it is used; restart livenessd", cfg.Models.Runtime))
+	}
+	return s.prepare(ctx, cfg, s.logger(cfg))
+}
+
+// reloading says so. settled says how it went.
+func (s *server) reloading(log *slog.Logger) (settled func(error)) {
+	log.Info("reading configuration, certificates and models again")
+	before := s.pulse.Phase(daemon.PhaseReloading)
+	s.say(log, s.notify.Reloading("reading configuration, certificates and models again"))
+	return func(err error) {
+		line := "the new configuration is in effect"
+		if err != nil {
+			line = "the old configuration stays: " + err.Error()
+			hint := daemon.Hint(err)
+			log.Error("the old configuration stays in effect: the new one can't be used", "error", err, "hint", hint)
+			if hint != "" {
+				line += " (" + hint + ")"
+			}
+		} else {
+			log.Info("the new configuration is in effect")
+		}
+		s.pulse.Reloaded(err)
+		s.pulse.Phase(before)
+		if before == daemon.PhaseReady {
+			s.say(log, s.notify.Ready(line))
+		}
+	}
+}
+
+func (s *server) say(log *slog.Logger, err error) {
+	if err != nil {
+		log.Warn("systemd can't be told", "error", err)
 	}
 }

@@ -112,7 +112,7 @@ func TestRunPublishesVerdictsUntilItIsStopped(t *testing.T) {
 	if out.String() != "" {
 		t.Errorf("standard output: %s", &out)
 	}
-	if !strings.Contains(log.String(), `"msg":"ready"`) || !strings.Contains(log.String(), `"verdict":"live"`) {
+	if !strings.Contains(log.String(), `"msg":"ready: all cameras and models work"`) || !strings.Contains(log.String(), `"verdict":"live"`) {
 		t.Errorf("the log says\n%s", &log)
 	}
 }
