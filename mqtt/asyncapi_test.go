@@ -132,7 +132,7 @@ func TestTheDescriptionHasWhatGoesOverTheWire(t *testing.T) {
 			}
 		}
 	})
-	c := start(t, Options{URL: f.url(), Prefix: "site/hall", Requests: make(chan Asked), Info: func() Info { return Info{Schema: 1, Device: "door-7"} }})
+	c := start(t, Options{URL: f.url(), Prefix: "site/hall", Signer: testKey(t, 1), Requests: make(chan Asked), Info: func() Info { return Info{Schema: 1, Device: "door-7"} }})
 	c.SetCameraState("front", CameraState{Schema: 1, State: "streaming"})
 	c.SetSwitches("staff-door", Switches{true, false})
 	c.PublishTelemetry(measuredAll())

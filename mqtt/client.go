@@ -60,6 +60,8 @@ type Options struct {
 	// Requests is where requests and switches go, in the order in which they come; nil listens to none. Nobody waits: what comes while
 	// it is full is counted and lost. It isn't closed.
 	Requests chan<- Asked
+	// Signer signs verdicts as they are published, nil signs none. A verdict that can't be signed isn't published.
+	Signer Signer
 	// Delivered is told of each verdict that the broker acknowledged; nil is told nothing. It may call the client's methods but Close.
 	Delivered func(Verdict)
 	Log       *slog.Logger
@@ -69,6 +71,11 @@ type Options struct {
 	Pause   func(context.Context, time.Duration) // waits between connections, less if the context ends; nil does
 
 	again, stalled time.Duration // for tests; 0 is tryAgain and stalled
+}
+
+// Signer makes a JWS whose payload is the very bytes that it is given.
+type Signer interface {
+	Sign(payload []byte) ([]byte, error)
 }
 
 // Check tells what New would refuse.
@@ -384,6 +391,14 @@ func (c *Client) refused(err error) {
 		c.refuse = text
 		c.o.Log.Error("refused to publish", "error", err)
 	}
+}
+
+// Announce publishes what Info says anew.
+func (c *Client) Announce() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.journal.fresh = true
+	c.rouse()
 }
 
 func (c *Client) rouse() {
@@ -765,6 +780,16 @@ func (s *session) one() (bool, error) {
 		return false, nil
 	}
 	t, v := s.c.topics, i.verdict
+	// Who verifies signatures has it before the copies that are to be compared with it.
+	if s.c.o.Signer != nil {
+		signed, err := s.c.o.Signer.Sign(payload)
+		if err != nil {
+			return false, err
+		}
+		if err := s.fly(t.Signed(), 1, signed, false, nil); err != nil {
+			return false, err
+		}
+	}
 	topics := []string{t.Verdict(v.Camera)}
 	if v.Code != nil && *v.Code == CodePADAttack {
 		topics = append(topics, t.Attack(v.Camera))

@@ -10,6 +10,9 @@
 // Verdicts on which somebody may still act go first. Those that are late say so (replayed) and follow at a bounded rate. In each of
 // these two kinds the order is kept for each camera.
 //
+// With a Signer each verdict is also published as a JWS whose payload is the very bytes of the document (topic verdict/jws), made when it is
+// published, as replayed changes then. It is delivered when the broker acknowledged both over one connection.
+//
 // Hosts ask over the same connection: with Options.Requests the client listens to requests and switches, whose documents the Parse…Request
 // functions read, strictly and within bounds. MQTT 3.1.1 tells neither when a message was sent nor by whom: who may ask is the
 // broker's access list to say, and a request's age is what its sent_at says. The session is a clean one, so that what is asked

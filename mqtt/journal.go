@@ -69,7 +69,7 @@ type journal struct {
 	spare  []uint64 // numbers of records that nobody needs any more
 	err    error    // why it can't be written; nil if it can
 	since  time.Time
-	fresh  bool // the broker wasn't told of the newest change
+	fresh  bool // the broker wasn't told of the newest change of what info says
 }
 
 // durable tells whether nothing may be published before it is on the disk. c.mu is held.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/livenessd/livenessd/mqtt/asyncapi"
+	"github.com/livenessd/livenessd/mqtt/sign"
 )
 
 func TestDocumentsAreWhatTheirSchemasSay(t *testing.T) {
@@ -21,6 +22,7 @@ func TestDocumentsAreWhatTheirSchemasSay(t *testing.T) {
 	info := Info{Schema: 1, Device: "door-7", Version: "v0.1.0",
 		Models:  []ModelInfo{{Task: "liveness", Name: "a", Version: "1", SHA256: "0"}},
 		Runtime: "2.9.0", Delegate: "xnnpack", Cameras: []string{"front"},
+		Keys:    KeysInfo([]sign.Public{testKey(t, 1).Public(), {ID: testKey(t, 2).Public().ID, Key: testKey(t, 2).Public().Key, Since: decidedAt(), Until: decidedAt()}}),
 		Journal: &JournalInfo{JournalMemory, "no space left on device", "make room", Time(decidedAt())}}
 	documents := map[string]map[string]any{
 		"verdict.json":      {},

@@ -3,6 +3,8 @@ package mqtt
 import (
 	"fmt"
 	"math"
+
+	"github.com/livenessd/livenessd/mqtt/sign"
 )
 
 // CameraState is what a camera does: streaming, recovering or failed. Members that nobody knows yet are left out.
@@ -45,8 +47,34 @@ type Info struct {
 	Delegate string      `json:"delegate"`
 	Cameras  []string    `json:"cameras"`
 
+	// Keys are what its verdicts are signed with: the one in use first, and then those that it replaced. As a JSON Web Key Set has them, so
+	// that this document is one. None where verdicts aren't signed. Whoever can alter this can alter the verdicts: keys are to be had
+	// from the device itself.
+	Keys []KeyInfo `json:"keys,omitempty"`
+
 	// Journal is left out where verdicts are kept in memory by intention. The Client sets it.
 	Journal *JournalInfo `json:"journal,omitempty"`
+}
+
+// KeyInfo is a public key as a JSON Web Key, with the times from and until which it signed.
+type KeyInfo struct {
+	Kty   string `json:"kty"`
+	Crv   string `json:"crv"`
+	X     string `json:"x"`
+	Kid   string `json:"kid"`
+	Alg   string `json:"alg"`
+	Use   string `json:"use"`
+	Since Time   `json:"since,omitzero"`
+	Until Time   `json:"until,omitzero"`
+}
+
+// KeysInfo describes keys.
+func KeysInfo(keys []sign.Public) []KeyInfo {
+	var all []KeyInfo
+	for _, k := range keys {
+		all = append(all, KeyInfo{sign.KeyType, sign.Curve, k.X(), k.ID, sign.Algorithm, sign.Use, Time(k.Since), Time(k.Until)})
+	}
+	return all
 }
 
 // ModelInfo names a model that the device uses, and what for.

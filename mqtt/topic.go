@@ -43,6 +43,7 @@ func (t Topics) Info() string                     { return t.root + "/info" }
 func (t Topics) CameraState(camera string) string { return t.root + "/camera/" + camera + "/state" }
 func (t Topics) Verdict(camera string) string     { return t.root + "/camera/" + camera + "/verdict" }
 func (t Topics) Attack(camera string) string      { return t.root + "/camera/" + camera + "/attack" }
+func (t Topics) Signed() string                   { return t.root + "/verdict/jws" }
 func (t Topics) Gap() string                      { return t.root + "/gap" }
 func (t Topics) Telemetry() string                { return t.root + "/telemetry" }
 func (t Topics) Session(id string) string         { return t.root + "/session/" + id }

@@ -330,7 +330,7 @@ func (d *Description) message(doc *document, name string) (message, error) {
 	if !known {
 		return message{}, errors.New("there is no such message")
 	}
-	out := message{name: name, text: m.ContentType == "text/plain", schema: d.schemas[path.Clean(m.Payload.Ref)]}
+	out := message{name: name, text: m.ContentType == "text/plain" || m.ContentType == "application/jose", schema: d.schemas[path.Clean(m.Payload.Ref)]}
 	if m.Payload.Ref == "" {
 		b, err := json.Marshal(m.Payload.Inline)
 		if err != nil {
