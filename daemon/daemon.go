@@ -79,6 +79,10 @@ func Run(ctx context.Context, o Options) error {
 	if !o.Stateless {
 		asked = make(chan mqtt.Asked, waitingRequests)
 	}
+	signer, keys, err := openSigner(o)
+	if err != nil {
+		return err
+	}
 	// The client is there before the desk, which needs it, and may deliver what is queued already.
 	behind := make(chan struct{})
 	// Without a state folder verdicts wait in memory alone.
@@ -86,15 +90,21 @@ func Run(ctx context.Context, o Options) error {
 	if !o.Stateless {
 		kept = journal.New(filepath.Join(o.Config.State, journal.File), o.Log)
 	}
-	about := clientOptions(o)
-	about.Journal, about.Requests = kept, asked
-	about.Info = func() mqtt.Info { return info(o, e) }
-	about.Delivered = func(v mqtt.Verdict) {
+	about := func() mqtt.Info {
+		i := info(o, e)
+		if keys != nil {
+			i.Keys = mqtt.KeysInfo(keys.Public())
+		}
+		return i
+	}
+	options := clientOptions(o)
+	options.Journal, options.Requests, options.Info, options.Signer = kept, asked, about, signer
+	options.Delivered = func(v mqtt.Verdict) {
 		if <-behind; d != nil {
 			d.delivered(v)
 		}
 	}
-	client, err := mqtt.New(about)
+	client, err := mqtt.New(options)
 	if err != nil {
 		return &fault{ErrConfig, err, Hint(err)}
 	}
@@ -120,10 +130,13 @@ func Run(ctx context.Context, o Options) error {
 	if !o.Stateless {
 		d = newDesk(o, e, id, host)
 		d.info = func() mqtt.Info {
-			i := info(o, e)
+			i := about()
 			i.Journal = client.Journal()
 			return i
 		}
+	}
+	if keys != nil {
+		keys.Changed(client.Announce)
 	}
 	close(behind)
 	ctx, cancel := context.WithCancel(ctx)
@@ -179,6 +192,9 @@ func Prepare(o Options) (*Engine, error) {
 	}
 	if err := clientOptions(o).Check(); err != nil {
 		return nil, &fault{ErrConfig, err, Hint(err)}
+	}
+	if err := CheckKey(o.Config); err != nil {
+		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Config.Cameras)) {
 		if err := cameraOptions(o, name, o.Config.Cameras[name]).Check(); err != nil {

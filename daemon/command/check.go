@@ -14,13 +14,16 @@ func (a *app) check() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Check the configuration and print what is in effect",
-		Long: "Reads the configuration as run does, and the models that it names, and prints every problem with file, line and what\n" +
+		Long: "Reads the configuration as run does, and the models and the key that it names, and prints every problem with file, line and what\n" +
 			"was meant (exit code 78), or the effective configuration.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := config.Load(a.configPath)
 			if err == nil {
 				_, _, err = daemon.LoadModels(cfg)
+			}
+			if err == nil {
+				err = daemon.CheckKey(cfg)
 			}
 			var problems config.Problems
 			if a.json {

@@ -29,6 +29,7 @@ type Config struct {
 	// Applications are who may ask for sessions, by the name in requests and topics.
 	Applications map[string]Application
 	MQTT         MQTT
+	Signing      Signing
 	State        string // folder for what must survive a restart
 }
 
@@ -204,6 +205,11 @@ type Journal struct {
 	Count int
 	Bytes int // of their documents
 	Age   time.Duration
+}
+
+// Signing is what verdicts are signed with.
+type Signing struct {
+	KeyFile string // the device's key; "": where there is one in the usual place, that
 }
 
 // SlogLevel is the level as the log package takes it.

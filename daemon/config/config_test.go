@@ -92,6 +92,7 @@ mqtt:
   username: 'it''s "me" \ #1'
   password_file: /run/credentials/x
   journal: {count: 10, bytes: 100000, age: 60m}
+signing: {key_file: /etc/livenessd/device.key}
 state: /srv/state
 `
 	want := Config{
@@ -111,7 +112,8 @@ state: /srv/state
 		},
 		MQTT: MQTT{URLs: []string{"mqtts://broker.example:8883", "mqtt://10.0.0.2"}, Prefix: "a/b", Username: `it's "me" \ #1`,
 			PasswordFile: "/run/credentials/x", Journal: Journal{10, 100000, time.Hour}},
-		State: "/srv/state",
+		Signing: Signing{"/etc/livenessd/device.key"},
+		State:   "/srv/state",
 	}
 	c, err := parse("x.yaml", []byte(text), door)
 	if err != nil {
@@ -143,12 +145,12 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"unknown key, near none", "log:\n  colour: on\n", `2:3: unknown key "log.colour" → known here: level, format`},
 		{"unknown key in a camera", "cameras:\n  front:\n    with: 5\n", `3:5: unknown key "cameras.front.with" → known here: path, format, size, fps, role, pair, pair_map`},
 		{"unknown key after letters beyond ASCII", "{device: é, x: 1}", "1:10: device is \"é\"; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64" +
-			"\n1:13: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, state"},
+			"\n1:13: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, signing, state"},
 		{"a key twice", "device: a\nlog: {}\ndevice: b\n", `3:1: key "device" is already in line 1 → keep one of the two`},
 		{"a key of a later version", "console:\n  listen: x\n", "1:1: console is not in this version → remove it; nothing would act on it"},
 		{"a key of a later version in a camera", "cameras: {a: {mirror: x}}", "1:15: cameras.a.mirror is not in this version → remove it; nothing would act on it"},
 		{"several problems at once", "x: 1\nlog: {level: loud}\ndecision: {min_frames: 4}\n",
-			"1:1: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, state\n" +
+			"1:1: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, signing, state\n" +
 				"2:14: log.level is \"loud\"; allowed is debug, info, warn, error\n" +
 				"3:24: decision.min_frames is 4; allowed is a whole number from 5 to 250"},
 

@@ -95,7 +95,12 @@ func (c *Config) fields() []field {
 			),
 			later("home_assistant"),
 		),
-		later("signing"), later("console"), later("metrics"),
+		section("signing",
+			field{key: "key", refusal: "is a secret, which never stands in this file",
+				hint: "livenessd keys generate makes a key in a file of its own; name another file with signing.key_file"},
+			text("key_file", &c.Signing.KeyFile),
+		),
+		later("console"), later("metrics"),
 		text("state", &c.State),
 	}
 }
