@@ -44,9 +44,10 @@ var arrows = map[string][]string{
 	"daemon/store":       {},
 	"daemon": {"camera", "camera/frame", "daemon/config", "daemon/cue", "daemon/decision", "daemon/journal", "daemon/look",
 		"daemon/policy", "daemon/session", "daemon/store", "models", "mqtt", "mqtt/sign", "tflite"},
+	"daemon/doctor":    {"camera", "camera/frame", "daemon", "daemon/config", "models", "mqtt", "tflite"},
 	"daemon/livenessd": {"daemon/command"},
 	"daemon/command": {"camera", "camera/frame", "camera/jpeg", "daemon", "daemon/config", "daemon/cue", "daemon/decision", "daemon/demo",
-		"daemon/look", "daemon/pad", "models", "models/silentface", "mqtt", "mqtt/broker", "mqtt/sign", "systemd", "tflite"},
+		"daemon/doctor", "daemon/look", "daemon/pad", "models", "models/silentface", "mqtt", "mqtt/broker", "mqtt/sign", "systemd", "tflite"},
 	"systemd": {},
 }
 
@@ -65,7 +66,7 @@ var keepers = map[string][]string{
 	"github.com/nlpodyssey/gopickle":        {"models/silentface"},
 	"github.com/schollz/progressbar":        {"daemon/command"},
 	"go.etcd.io/bbolt":                      {"daemon/store"},
-	"golang.org/x/sys":                      {"camera", "daemon", "systemd"},
+	"golang.org/x/sys":                      {"camera", "daemon", "daemon/doctor", "systemd"},
 	"golang.org/x/term":                     {"daemon/command"},
 	"gonum.org/v1/gonum":                    {"daemon/pad"},
 	"gonum.org/v1/plot":                     {"daemon/pad"},

@@ -1,0 +1,154 @@
+package doctor
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"os/exec"
+	"strconv"
+	"strings"
+)
+
+// Service is what systemd says of the unit.
+type Service struct {
+	Known          bool // systemd could be asked
+	Installed      bool
+	Active, Sub    string // as systemctl show names them
+	Result         string
+	Enabled        string
+	Since          string
+	Status         int // exit code of the last run
+	Restarts       int
+	PID            int
+	User           string
+	Groups         []string // supplementary ones
+	StateDirectory string
+	Problem        string // why systemd couldn't be asked
+}
+
+var properties = []string{"LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "StateChangeTimestamp", "ExecMainStatus", "NRestarts", "MainPID",
+	"User", "SupplementaryGroups", "StateDirectory"}
+
+// service asks systemd.
+func (h Host) service(ctx context.Context, unit string) Service {
+	s := Service{}
+	out, err := h.Run(ctx, "systemctl", "show", "--no-pager", "--property="+strings.Join(properties, ","), unit)
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		s.Problem = "there is no systemctl: this machine doesn't run systemd"
+		return s
+	case err != nil:
+		s.Problem = "systemd doesn't answer: " + err.Error()
+		return s
+	}
+	v := map[string]string{}
+	for line := bufio.NewScanner(bytes.NewReader(out)); line.Scan(); {
+		key, value, _ := strings.Cut(line.Text(), "=")
+		v[key] = value
+	}
+	count := func(key string) int {
+		n, err := strconv.Atoi(v[key])
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	state, _, _ := strings.Cut(v["StateDirectory"], " ")
+	return Service{Known: true, Installed: v["LoadState"] == "loaded", Active: v["ActiveState"], Sub: v["SubState"], Result: v["Result"], Enabled: v["UnitFileState"],
+		Since: v["StateChangeTimestamp"], Status: count("ExecMainStatus"), Restarts: count("NRestarts"), PID: count("MainPID"), User: v["User"],
+		Groups: strings.Fields(v["SupplementaryGroups"]), StateDirectory: state}
+}
+
+// serves is whether the service is installed, runs, and keeps running.
+type serves struct{ p *Patient }
+
+var _ Check = serves{}
+
+// results are systemd's words for how a service ended.
+var results = map[string]string{"watchdog": "it hung, and the watchdog ended it", "oom-kill": "the kernel ended it for want of memory",
+	"timeout": "it didn't get ready, or end, in time", "signal": "it was killed", "core-dump": "it crashed", "start-limit-hit": "it was started too often",
+	"resources": "systemd couldn't set it up"}
+
+// Exit codes of livenessd after which systemd doesn't start it again, with what they mean.
+var exits = map[int]string{64: "a wrong command line in the unit", 69: "a needed device or service is absent", 70: "an internal error", 77: "a permission is missing",
+	78: "the configuration can't be used"}
+
+func (c serves) Look(ctx context.Context) []Finding {
+	s, a := c.p.Service, c.p.Account
+	var out []Finding
+	switch {
+	case !s.Known:
+		out = append(out, warning("where there is no systemd, start `livenessd run` by what there is", "%s", s.Problem))
+	case !s.Installed:
+		out = append(out, warning("sudo livenessd install", "unit %s isn't installed", c.p.Unit))
+	case s.Active == "active":
+		f := ok("%s is active (%s) since %s, process %d", c.p.Unit, s.Sub, s.Since, s.PID)
+		if s.Restarts > 0 {
+			f = warning(c.last(ctx), "%s is active (%s) since %s, but was restarted by itself %d times", c.p.Unit, s.Sub, s.Since, s.Restarts)
+		}
+		out = append(out, f)
+	case s.Active == "failed" || s.Result != "" && s.Result != "success":
+		why := s.Result
+		if meaning := exits[s.Status]; why == "exit-code" && meaning != "" {
+			why = "exit code " + strconv.Itoa(s.Status) + ", " + meaning
+		} else if why == "exit-code" {
+			why = "exit code " + strconv.Itoa(s.Status)
+		} else if meaning := results[why]; meaning != "" {
+			why += ", " + meaning
+		}
+		out = append(out, failure(causeOf(s.Status), c.last(ctx), "%s is %s (%s) since %s: %s; %d restarts", c.p.Unit, s.Active, s.Sub, s.Since, why, s.Restarts))
+	default:
+		out = append(out, warning("systemctl start "+c.p.Unit, "%s is %s (%s)", c.p.Unit, s.Active, s.Sub))
+	}
+	if s.Installed && s.Enabled == "disabled" {
+		out = append(out, warning("systemctl enable "+c.p.Unit, "%s isn't started at boot", c.p.Unit))
+	}
+	out = append(out, moves(c.p.Daemon)...)
+	if !a.Exists {
+		f := warning("sudo livenessd install makes it", "there is no user %s; permissions below are those of %s, who runs this", c.p.User, a.Name)
+		if s.Installed {
+			f = failure(Permission, "sudo livenessd install makes it", "the unit's user %s doesn't exist", s.User)
+		}
+		return append(out, f.of("user"))
+	}
+	return append(out, ok("%s, in groups %s", a.Name, a.Groups()).of("user"))
+}
+
+func causeOf(exit int) Cause {
+	return map[int]Cause{69: Absent, 70: Internal, 77: Permission, 78: Configuration}[exit]
+}
+
+// last is the last error in the journal, and its hint.
+func (c serves) last(ctx context.Context) string {
+	const see = "see `journalctl -u "
+	out, err := c.p.Host.Run(ctx, "journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=300", "--unit="+c.p.Unit)
+	if err != nil {
+		return see + c.p.Unit + "`"
+	}
+	if e := lastError(string(out)); e != "" {
+		return "its last error: " + e
+	}
+	return see + c.p.Unit + "`"
+}
+
+// lastError finds the newest error in what livenessd wrote: what ended it, or a line of its log.
+func lastError(journal string) string {
+	last, arrow := "", false
+	for line := range strings.Lines(journal) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "livenessd: "), strings.Contains(line, "level=ERROR"), strings.Contains(line, `"level":"ERROR"`):
+			last, arrow = line, true
+		case strings.HasPrefix(line, "→") && arrow:
+			last, arrow = last+" "+line, false
+		default:
+			arrow = false
+		}
+	}
+	const long = 600
+	if len(last) > long {
+		last = strings.ToValidUTF8(last[:long], "") + "…"
+	}
+	return last
+}
