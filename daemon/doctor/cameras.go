@@ -192,11 +192,11 @@ func (h Host) folder(node string) string {
 
 // seen is what was seen of a camera while it was watched.
 type seen struct {
-	frames, bytes     int
-	luma              float64 // mean, 0…255
-	dark, bright      float64 // share of samples that are as dark, or as bright, as can be
-	first, last       time.Time
-	bad               uint64
+	frames, bytes int
+	luma          float64 // mean, 0…255
+	dark, bright  float64 // share of samples that are as dark, or as bright, as can be
+	first, last   time.Time
+	bad           uint64
 }
 
 // watch runs the camera for a while.

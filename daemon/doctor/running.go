@@ -35,7 +35,7 @@ func moves(h daemon.Health) []Finding {
 	var out []Finding
 	if len(h.Stuck) > 0 {
 		out = append(out, failure(Internal, "the watchdog restarts it; if that repeats, see `dmesg` for the driver of what is named, and update or replace it",
-			"the daemon doesn't get on: %s stand still", strings.Join(h.Stuck, ", ")).of("running daemon"))
+			"the daemon hangs: %s", strings.Join(h.Stuck, ", ")).of("running daemon"))
 	}
 	if h.Refused != nil {
 		out = append(out, warning(h.Refused.Hint, "the newest configuration isn't in effect: %s", h.Refused.Error).of("running daemon"))
