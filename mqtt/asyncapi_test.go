@@ -37,11 +37,17 @@ func TestEachTopicIsAChannelOfTheDescription(t *testing.T) {
 			t.Errorf("nobody here knows how to call Topics.%s", name)
 		}
 	}
+	// Home Assistant's aren't the device's own.
+	made[strings.Replace(homeTopic(topics), homeID(topics.root), "{}", 1)] = true
+	made[homeStatus] = true
 	parameter := regexp.MustCompile(`/\{[a-z]+\}`)
 	there := map[string]bool{}
 	for _, c := range described(t).Channels() {
-		below, _ := strings.CutPrefix(c.Address, "{prefix}/{device}")
-		address := "{prefix}/{device}" + parameter.ReplaceAllString(below, "/{}")
+		root, below := "", c.Address
+		if rest, ours := strings.CutPrefix(c.Address, "{prefix}/{device}"); ours {
+			root, below = "{prefix}/{device}", rest
+		}
+		address := root + parameter.ReplaceAllString(below, "/{}")
 		if there[address] {
 			t.Errorf("%s twice", c.Address)
 		}
@@ -132,7 +138,8 @@ func TestTheDescriptionHasWhatGoesOverTheWire(t *testing.T) {
 			}
 		}
 	})
-	c := start(t, Options{URL: f.url(), Prefix: "site/hall", Signer: testKey(t, 1), Requests: make(chan Asked), Info: func() Info { return Info{Schema: 1, Device: "door-7"} }})
+	c := start(t, Options{URL: f.url(), Prefix: "site/hall", Signer: testKey(t, 1), Requests: make(chan Asked), Info: func() Info { return Info{Schema: 1, Device: "door-7"} },
+		HomeAssistant: &HomeAssistant{Cameras: []HomeCamera{{"front", true}}, Forget: []Announced{{Topic: "homeassistant/device/other/config"}}}})
 	c.SetCameraState("front", CameraState{Schema: 1, State: "streaming"})
 	c.SetSwitches("staff-door", Switches{true, false})
 	c.PublishTelemetry(measuredAll())

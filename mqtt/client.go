@@ -62,6 +62,8 @@ type Options struct {
 	Requests chan<- Asked
 	// Signer signs verdicts as they are published, nil signs none. A verdict that can't be signed isn't published.
 	Signer Signer
+	// HomeAssistant is told what the device is, where it listens to the same broker; nil neither announces nor removes anything.
+	HomeAssistant *HomeAssistant
 	// Delivered is told of each verdict that the broker acknowledged; nil is told nothing. It may call the client's methods but Close.
 	Delivered func(Verdict)
 	Log       *slog.Logger
@@ -70,7 +72,7 @@ type Options struct {
 	Now     func() time.Time                     // nil is time.Now
 	Pause   func(context.Context, time.Duration) // waits between connections, less if the context ends; nil does
 
-	again, stalled time.Duration // for tests; 0 is tryAgain and stalled
+	again, stalled, homePause time.Duration // for tests; 0 is tryAgain, stalled and homePause
 }
 
 // Signer makes a JWS whose payload is the very bytes that it is given.
@@ -106,6 +108,9 @@ func (o *Options) prepare() (c *Client, err error) {
 	}
 	if o.stalled == 0 {
 		o.stalled = stalled
+	}
+	if o.homePause == 0 {
+		o.homePause = homePause
 	}
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
@@ -144,6 +149,9 @@ func (o *Options) prepare() (c *Client, err error) {
 			return nil, err
 		}
 		c.endpoints = append(c.endpoints, e)
+	}
+	if err := c.announce(); err != nil {
+		return nil, err
 	}
 	// The id is always the same, so that a broker that still holds the last connection ends it, and its will, first.
 	c.link = linkOptions{endpoint: c.endpoints[0], credentials: cred, clientID: "livenessd-" + o.Device, will: c.topics.Availability(),
@@ -193,13 +201,16 @@ type Client struct {
 	full    uint64 // how many were dropped since there was last room
 	refuse  string // the last refusal that was logged
 
-	deaf, mute sync.Once // the log hears it once that availability, or requests, can't be read
+	home home
+
+	deaf, mute, aloof sync.Once // the log hears it once that availability, requests, or Home Assistant's birth, can't be read
 }
 
 // state is the newest of what is retained.
 type state struct {
 	payload   []byte
-	published bool // over the present connection
+	published bool   // over the present connection
+	done      func() // called when the broker acknowledged it; nil if nobody asks
 }
 
 // note is a response, a hint or telemetry: worth little when it is late.
@@ -537,7 +548,8 @@ func (c *Client) serve(ctx context.Context) (connected bool, err error) {
 	defer l.end()
 	// Nothing waits for a connection any longer than it is there.
 	defer context.AfterFunc(ctx, func() { _ = l.wire.Close() })()
-	s := &session{c: c, link: l, ctx: ctx, credit: 1, counted: time.Now(), offline: make(chan struct{}, 1), online: make(chan struct{}, 1)}
+	s := &session{c: c, link: l, ctx: ctx, credit: 1, counted: time.Now(), offline: make(chan struct{}, 1), online: make(chan struct{}, 1),
+		born: make(chan struct{}, 1)}
 	if err := s.birth(); err != nil {
 		return false, explain("announce the device at", c.link.endpoint, err)
 	}
@@ -566,6 +578,8 @@ type session struct {
 	ctx     context.Context
 	offline chan struct{}    // somebody said offline for us
 	online  chan struct{}    // we heard ourselves
+	born    chan struct{}    // Home Assistant started
+	welcome <-chan time.Time // when it is told what we are; nil if it needn't
 	silence <-chan time.Time // until when we should have
 	held    <-chan time.Time // when we may contradict again; nil if at once
 	waiting []flight
@@ -616,6 +630,9 @@ func (s *session) birth() error {
 		return err
 	default:
 		s.silence = time.After(s.link.timeout)
+	}
+	if err := s.greet(); err != nil {
+		return err
 	}
 	if s.c.o.Requests == nil {
 		return nil
@@ -737,6 +754,13 @@ func (s *session) work() error {
 			}
 		case <-s.held:
 			s.held = nil
+		case <-s.born:
+			if s.welcome == nil {
+				s.welcome = s.soon()
+			}
+		case <-s.welcome:
+			s.welcome = nil
+			s.c.announceAgain()
 		case <-s.online:
 			s.silence = nil
 		case <-s.silence:
@@ -759,8 +783,8 @@ func (s *session) window() int { return max(1, min(inFlight, s.c.o.QueueLimit/2)
 
 // one publishes the next state or verdict, if there is one.
 func (s *session) one() (bool, error) {
-	if topic, payload := s.c.nextState(); payload != nil {
-		return true, s.fly(topic, 1, payload, true, nil)
+	if topic, st := s.c.nextState(); st != nil {
+		return true, s.fly(topic, 1, st.payload, true, st.done)
 	}
 	if s.c.o.Info != nil && s.c.changed() {
 		info, err := s.c.info()
@@ -859,19 +883,18 @@ func (s *session) goodbye() error {
 }
 
 // nextState returns a state that this connection hasn't carried yet, in the order of the topics.
-func (c *Client) nextState() (topic string, payload []byte) {
+func (c *Client) nextState() (topic string, next *state) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for at, s := range c.states {
-		if !s.published && (payload == nil || at < topic) {
-			topic, payload = at, s.payload
+		if !s.published && (next == nil || at < topic) {
+			topic, next = at, s
 		}
 	}
-	if payload == nil {
-		return "", nil
+	if next != nil {
+		next.published = true
 	}
-	c.states[topic].published = true
-	return topic, payload
+	return topic, next
 }
 
 // changed tells whether the journal's state is another than the broker was told.

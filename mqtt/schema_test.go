@@ -43,6 +43,8 @@ func TestDocumentsAreWhatTheirSchemasSay(t *testing.T) {
 			"locked": Response{"t1", StatusError, "", nil, nil, CodeLockedOut, CodeLockedOut.Number(), "locked out for 5m", 300_000}},
 		"telemetry.json": {"full": measuredAll(),
 			"bare": Telemetry{Schema: 1, Device: "door-7", Boot: "b", At: Time(decidedAt()), Cameras: map[string]CameraTelemetry{}}},
+		"home-assistant.json": {"all": announced(t), "one that is removed": homeDocument{AvailabilityTopic: "a", PayloadAvailable: Online, PayloadNotAvailable: Offline,
+			QoS: 1, Device: announced(t).Device, Origin: announced(t).Origin, Components: map[string]homeComponent{"front_attack": {Platform: homeEvent}}}},
 		"hint.json": {"full": Hint{1, "s1", "front", CodeTooDark, "too dark", Time(decidedAt())}},
 	}
 	for name, v := range verdicts() {
@@ -74,7 +76,7 @@ func TestSchemasHaveTheMembersOfTheDocuments(t *testing.T) {
 	for name, doc := range map[string]any{"verdict.json": Verdict{}, "camera-state.json": CameraState{}, "info.json": Info{},
 		"request-session.json": SessionRequest{}, "request-cancel.json": CancelRequest{}, "request-ping.json": PlainRequest{},
 		"request-unlock.json": UnlockRequest{}, "switches-set.json": SwitchRequest{}, "switches.json": Switches{}, "response.json": Response{},
-		"hint.json": Hint{}, "gap.json": Gap{}, "telemetry.json": Telemetry{}} {
+		"hint.json": Hint{}, "gap.json": Gap{}, "telemetry.json": Telemetry{}, "home-assistant.json": homeDocument{}} {
 		sameMembers(t, name, readSchema(t, name), reflect.TypeOf(doc))
 	}
 }
