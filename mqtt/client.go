@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 const (
 	defaultQueue   = 1000
 	defaultTimeout = 10 * time.Second
+	defaultReload  = 15 * time.Second
 
 	// firstPause and longestPause bound the ceiling below which the pause before the next connection is drawn.
 	firstPause   = 500 * time.Millisecond
@@ -48,7 +50,10 @@ type Options struct {
 	PasswordFile string // read at each connection; refused while everybody may read it
 	CAFile       string // PEM; "" trusts the system's authorities
 	CertFile     string // with KeyFile: the client's certificate
-	KeyFile      string
+	KeyFile      string // refused while everybody may read it
+	// Reload is how often the three are looked at. When they have changed, twice alike, and can be used, the client says offline and
+	// connects with them. 0 is 15 s.
+	Reload time.Duration
 
 	Journal    Journal       // keeps verdicts over restarts; nil: they wait in memory alone. The client closes it
 	QueueLimit int           // verdicts that may wait; 0 is 1000
@@ -69,7 +74,8 @@ type Options struct {
 	Log       *slog.Logger
 
 	Timeout time.Duration                        // for a connection and for each acknowledgement; 0 is 10 s
-	Now     func() time.Time                     // nil is time.Now
+	Now     func() time.Time                     // nil is time.Now; certificates are held against it, too
+	Synced  func() bool                          // whether the clock follows a reference; nil: nobody knows
 	Pause   func(context.Context, time.Duration) // waits between connections, less if the context ends; nil does
 
 	again, stalled, homePause time.Duration // for tests; 0 is tryAgain, stalled and homePause
@@ -103,6 +109,9 @@ func (o *Options) prepare() (c *Client, err error) {
 	if o.BacklogRate == 0 {
 		o.BacklogRate = defaultBacklogRate
 	}
+	if o.Reload == 0 {
+		o.Reload = defaultReload
+	}
 	if o.again == 0 {
 		o.again = tryAgain
 	}
@@ -124,15 +133,15 @@ func (o *Options) prepare() (c *Client, err error) {
 	if o.Pause == nil {
 		o.Pause = pause
 	}
-	if o.QueueLimit < 1 || o.Timeout < 0 {
-		return nil, &Error{Op: fmt.Sprintf("queue for %d verdicts, time-out %v", o.QueueLimit, o.Timeout),
-			Err: errors.New("at least 1, and not negative"), hint: "leave both out for 1000 verdicts and 10s"}
+	if o.QueueLimit < 1 || o.Timeout < 0 || o.Reload < 0 {
+		return nil, &Error{Op: fmt.Sprintf("queue for %d verdicts, time-out %v, a look at files each %v", o.QueueLimit, o.Timeout, o.Reload),
+			Err: errors.New("at least 1, and not negative"), Kind: KindOptions, hint: "leave them out for 1000 verdicts, 10s and 15s"}
 	}
 	if o.QueueBytes < 1 || o.QueueAge < 0 || !(o.BacklogRate > 0) {
 		return nil, &Error{Op: fmt.Sprintf("%d bytes of verdicts, for %v, %v of them a second", o.QueueBytes, o.QueueAge, o.BacklogRate),
-			Err: errors.New("more than nothing"), hint: "leave them out for 8 MiB, a week and 50"}
+			Err: errors.New("more than nothing"), Kind: KindOptions, hint: "leave them out for 8 MiB, a week and 50"}
 	}
-	c = &Client{o: *o, wake: make(chan struct{}, 1), done: make(chan struct{}), states: map[string]*state{},
+	c = &Client{o: *o, wake: make(chan struct{}, 1), done: make(chan struct{}), states: map[string]*state{}, said: map[endpoint]string{},
 		queue:   queue{count: o.QueueLimit, bytes: o.QueueBytes},
 		journal: journal{dirty: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), since: o.Now()}}
 	c.closing, c.beginClosing = context.WithCancel(context.Background())
@@ -154,8 +163,8 @@ func (o *Options) prepare() (c *Client, err error) {
 		return nil, err
 	}
 	// The id is always the same, so that a broker that still holds the last connection ends it, and its will, first.
-	c.link = linkOptions{endpoint: c.endpoints[0], credentials: cred, clientID: "livenessd-" + o.Device, will: c.topics.Availability(),
-		timeout: o.Timeout, limit: maxPacket, ordered: true}
+	c.link = linkOptions{endpoint: c.endpoints[0], keeper: &keeper{credentials: cred, log: o.Log, now: o.Now}, clientID: "livenessd-" + o.Device,
+		will: c.topics.Availability(), timeout: o.Timeout, limit: maxPacket, ordered: true, now: o.Now, synced: o.Synced}
 	return c, nil
 }
 
@@ -198,8 +207,9 @@ type Client struct {
 	states  map[string]*state // by topic
 	notes   []*note
 	status  Status
-	full    uint64 // how many were dropped since there was last room
-	refuse  string // the last refusal that was logged
+	full    uint64              // how many were dropped since there was last room
+	refuse  string              // the last refusal that was logged
+	said    map[endpoint]string // why there was no connection, as it was logged last
 
 	home home
 
@@ -244,12 +254,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range c.endpoints {
-		if o.PasswordFile != "" && !e.tls && !e.loopback() {
-			c.o.Log.Warn("the broker's password crosses the network in the clear", "broker", e.String(),
-				"hint", "use a broker with TLS, and mqtts:// in its url")
-		}
-	}
+	c.exposed()
 	if o.Journal != nil {
 		c.load()
 		go c.record()
@@ -259,6 +264,24 @@ func New(o Options) (*Client, error) {
 	c.cancel = cancel
 	go c.run(ctx)
 	return c, nil
+}
+
+// exposed warns, once, of brokers to which everything goes in the clear.
+func (c *Client) exposed() {
+	var plain []string
+	for _, e := range c.endpoints {
+		if !e.tls && !e.loopback() {
+			plain = append(plain, e.String())
+		}
+	}
+	if len(plain) == 0 {
+		return
+	}
+	what := "everything crosses the network in the clear: whoever is on it can read, change and forge verdicts and requests"
+	if c.o.PasswordFile != "" {
+		what += ", and read the password"
+	}
+	c.o.Log.Warn(what, "broker", strings.Join(plain, " "), "hint", "let the broker speak TLS, and write mqtts:// in the url")
 }
 
 // Status tells how the client is doing.
@@ -447,7 +470,7 @@ func (c *Client) Close(ctx context.Context) error {
 		}
 	}
 	if n := c.Status().Volatile; n > 0 {
-		return &Error{Op: "close", Err: fmt.Errorf("%d verdicts were not delivered", n), hint: hintFor(c.link.endpoint, c.Status().Err)}
+		return &Error{Op: "close", Err: fmt.Errorf("%d verdicts were not delivered", n), Kind: KindOf(c.Status().Err), hint: hint(c.Status().Err)}
 	}
 	return nil
 }
@@ -466,6 +489,12 @@ func (c *Client) run(ctx context.Context) {
 			c.status.Connected = false
 			c.mu.Unlock()
 			return
+		}
+		if errors.Is(err, errRenew) {
+			c.mu.Lock()
+			c.land()
+			c.mu.Unlock()
+			continue
 		}
 		if connected {
 			failures = 0
@@ -506,12 +535,9 @@ func (c *Client) rest(ctx context.Context, d time.Duration, closing bool) {
 	c.o.Pause(ctx, d)
 }
 
-// lost notes why there is no connection. The log hears it when it is news.
-func (c *Client) lost(err error, connected bool, failures int) {
-	c.mu.Lock()
-	news := connected || c.status.Err == nil || c.status.Err.Error() != err.Error()
+// land takes back what the connection that is over hasn't delivered.
+func (c *Client) land() {
 	c.status.Connected = false
-	c.status.Err = err
 	for _, s := range c.states {
 		s.published = false
 	}
@@ -522,6 +548,15 @@ func (c *Client) lost(err error, connected bool, failures int) {
 	for _, n := range c.notes {
 		n.flying = false
 	}
+}
+
+// lost notes why there is no connection. The log hears it when it is news.
+func (c *Client) lost(err error, connected bool, failures int) {
+	c.mu.Lock()
+	news := connected || c.said[c.link.endpoint] != err.Error()
+	c.said[c.link.endpoint] = err.Error()
+	c.status.Err = err
+	c.land()
 	queued := c.queue.len()
 	c.mu.Unlock()
 	if !news {
@@ -531,7 +566,7 @@ func (c *Client) lost(err error, connected bool, failures int) {
 	if connected {
 		what = "lost the connection to the broker"
 	}
-	args := []any{"error", err, "queued", queued, "attempts", failures}
+	args := []any{"error", err, "kind", KindOf(err), "queued", queued, "attempts", failures}
 	if h := hint(err); h != "" {
 		args = append(args, "hint", h)
 	}
@@ -551,17 +586,22 @@ func (c *Client) serve(ctx context.Context) (connected bool, err error) {
 	s := &session{c: c, link: l, ctx: ctx, credit: 1, counted: time.Now(), offline: make(chan struct{}, 1), online: make(chan struct{}, 1),
 		born: make(chan struct{}, 1)}
 	if err := s.birth(); err != nil {
-		return false, explain("announce the device at", c.link.endpoint, err)
+		return false, l.explain("announce the device at", err)
 	}
 	c.mu.Lock()
 	c.status.Connected, c.status.Err = true, nil
 	c.status.Connections++
+	clear(c.said)
 	queued := c.queue.len()
 	c.mu.Unlock()
 	c.o.Log.Info("connected to the broker", "broker", c.link.endpoint.String(), "queued", queued)
 	began := time.Now()
-	if err := s.work(); err != nil {
-		e := explain("stay connected to", c.link.endpoint, err)
+	err = s.work()
+	if errors.Is(err, errRenew) {
+		return true, err
+	}
+	if err != nil {
+		e := l.explain("stay connected to", err)
 		if errors.Is(err, errClosed) && time.Since(began) < settled {
 			e.hint = "see the broker's log: another client may have the id " + c.link.clientID +
 				" (is there a second device of this name?), or an access list may forbid to publish below " + c.topics.root
@@ -586,6 +626,9 @@ type session struct {
 	credit  float64          // how many late verdicts may go now
 	counted time.Time        // when that was so
 	late    <-chan time.Time // when the next may; nil if none waits
+	look    <-chan time.Time // when to look at the certificate files; nil if there are none
+	newer   *material        // what they held at the last look, if that isn't what the connection was made with
+	renew   bool             // it is to be made anew with them
 
 	contradicted bool // the log has heard of it
 }
@@ -710,8 +753,14 @@ func (s *session) say(topic string, payload []byte) error {
 func (s *session) work() error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	if s.link.tls && s.link.caFile+s.link.certFile != "" {
+		t := time.NewTicker(s.c.o.Reload)
+		defer t.Stop()
+		s.look = t.C
+	}
 	for {
-		for len(s.waiting) < s.window() {
+		s.renew = s.renew && s.c.closing.Err() == nil
+		for len(s.waiting) < s.window() && !s.renew {
 			more, err := s.one()
 			if err != nil {
 				return err
@@ -733,6 +782,12 @@ func (s *session) work() error {
 				return s.goodbye()
 			}
 			closing = nil // what is left is being written to the disk
+		} else if s.renew {
+			s.c.o.Log.Info("connecting anew with the changed certificate files")
+			if err := s.goodbye(); err != nil {
+				return err
+			}
+			return errRenew
 		}
 		offline := s.offline
 		if s.held != nil {
@@ -765,6 +820,8 @@ func (s *session) work() error {
 			s.silence = nil
 		case <-s.silence:
 			s.deaf()
+		case <-s.look:
+			s.reload()
 		case <-s.c.wake:
 		case <-s.late:
 		case <-closing:
@@ -775,6 +832,26 @@ func (s *session) work() error {
 		case <-s.ctx.Done():
 			return s.ctx.Err()
 		}
+	}
+}
+
+// errRenew ends a connection for the sake of another with new certificate files.
+var errRenew = errors.New("new certificate files")
+
+// reload looks at the certificate files. Whoever takes an authority away no longer trusts what it vouched for, so that the connection
+// doesn't outlive the change. That they are the same at two looks says that nobody is still writing.
+func (s *session) reload() {
+	if s.c.closing.Err() != nil {
+		return
+	}
+	m, err := s.c.link.keeper.current()
+	switch {
+	case err != nil || m.digest == s.link.files.digest:
+		s.newer = nil
+	case s.newer == nil || s.newer.digest != m.digest:
+		s.newer = m
+	default:
+		s.renew = true
 	}
 }
 

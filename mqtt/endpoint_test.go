@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestBrokerURLs(t *testing.T) {
@@ -89,12 +90,13 @@ func TestOptionsThatContradictEachOtherAreRefused(t *testing.T) {
 		"authorities without TLS":  func(o *Options) { o.CAFile = "x" },
 		"a queue for less than 0":  func(o *Options) { o.QueueLimit = -1 },
 		"a negative time-out":      func(o *Options) { o.Timeout = -1 },
+		"a look before now":        func(o *Options) { o.Reload = -1 },
 	} {
 		o := good()
 		change(&o)
 		err := o.Check()
-		if err == nil || hint(err) == "" {
-			t.Errorf("%s: %v, hint %q", name, err, hint(err))
+		if err == nil || hint(err) == "" || KindOf(err) != KindOptions {
+			t.Errorf("%s: %v, %s, hint %q", name, err, KindOf(err), hint(err))
 		}
 		c, err2 := New(o)
 		if err2 == nil {
@@ -104,18 +106,27 @@ func TestOptionsThatContradictEachOtherAreRefused(t *testing.T) {
 	}
 }
 
-func TestPasswordInTheClearIsSaid(t *testing.T) {
+func TestWhatGoesInTheClearIsSaidOnce(t *testing.T) {
 	for url, want := range map[string]bool{"mqtt://192.0.2.1": true, "mqtt://broker.example": true, "mqtts://192.0.2.1": false,
 		"mqtt://localhost": false, "mqtt://127.0.0.2": false, "mqtt://[::1]": false} {
-		var log bytes.Buffer
-		// The file isn't there, so that nobody is connected to.
-		c := start(t, Options{URL: url, Username: "me", PasswordFile: filepath.Join(t.TempDir(), "none"), Pause: newGate().pause,
-			Log: slog.New(slog.NewTextHandler(&log, nil))})
-		if err := c.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if got := strings.Contains(log.String(), "in the clear"); got != want {
-			t.Errorf("%s: %v, want %v:\n%s", url, got, want, log.String())
+		for _, password := range []string{"", filepath.Join(t.TempDir(), "none")} {
+			var log bytes.Buffer
+			o := Options{URL: url, Others: []string{url}, PasswordFile: password, Pause: newInsistent(5).pause, Log: slog.New(slog.NewTextHandler(&log, nil))}
+			if password != "" {
+				o.Username = "me" // the file isn't there, so that nobody is connected to
+			} else {
+				o.Timeout = 10 * time.Millisecond
+			}
+			c := start(t, o)
+			if err := c.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if got := strings.Count(log.String(), "in the clear"); got != 1 && want || got != 0 && !want {
+				t.Errorf("%s: said %d times, want it: %v:\n%s", url, got, want, log.String())
+			}
+			if got := strings.Contains(log.String(), "read the password"); got != (want && password != "") {
+				t.Errorf("%s: %v of the password:\n%s", url, got, log.String())
+			}
 		}
 	}
 }
@@ -148,6 +159,7 @@ func TestPasswordFile(t *testing.T) {
 		"readable by the group":    {write("f", "hunter2", 0o640), "hunter2", true},
 		"readable by everybody":    {write("g", "hunter2", 0o644), "", false},
 		"readable by others alone": {write("h", "hunter2", 0o604), "", false},
+		"writable by everybody":    {write("j", "hunter2", 0o602), "", false},
 		"missing":                  {filepath.Join(dir, "none"), "", false},
 		"a folder":                 {dir, "", false},
 		"a pipe nobody writes to":  {pipe, "", false},

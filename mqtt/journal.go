@@ -214,7 +214,7 @@ func (c *Client) write(all bool) {
 	slow := time.AfterFunc(c.o.stalled, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.ail(&Error{Op: "write the journal", Err: errStalled, hint: "the disk or memory card may be failing: replace it"})
+		c.ail(&Error{Op: "write the journal", Err: errStalled, Kind: KindOther, hint: "the disk or memory card may be failing: replace it"})
 	})
 	err := c.o.Journal.Write(put, remove)
 	slow.Stop()

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/url"
@@ -22,6 +23,7 @@ const (
 // link is one connection to a broker, from CONNECT to its end. Each has a paho client of its own, because nothing that one
 // connection left undone may count as done in the next.
 type link struct {
+	*attempt
 	client  paho.Client
 	wire    *wire
 	timeout time.Duration
@@ -29,39 +31,81 @@ type link struct {
 
 // linkOptions is what a link needs.
 type linkOptions struct {
-	endpoint    endpoint
-	credentials credentials
-	clientID    string
-	will        string // topic on which the broker says offline for us; "" for none
-	ordered     bool   // callbacks run one after the other, on the goroutine that reads
-	timeout     time.Duration
-	limit       int // longest packet that the broker may send
+	endpoint endpoint
+	keeper   *keeper // of the credentials
+	clientID string
+	will     string // topic on which the broker says offline for us; "" for none
+	ordered  bool   // callbacks run one after the other, on the goroutine that reads
+	timeout  time.Duration
+	limit    int              // longest packet that the broker may send
+	now      func() time.Time // what certificates are held against
+	synced   func() bool      // whether that follows a reference; nil if nobody knows
+}
+
+// attempt reads the files that a connection needs.
+func (o linkOptions) attempt() (*attempt, error) {
+	a := &attempt{endpoint: o.endpoint, credentials: o.keeper.credentials, now: o.now, synced: o.synced}
+	var err error
+	if a.secret, err = a.password(); err != nil {
+		return nil, err
+	}
+	if a.tls {
+		if a.files, err = o.keeper.current(); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
 }
 
 // connect returns when the broker has accepted the connection. The link must be ended.
 func connect(ctx context.Context, o linkOptions) (*link, error) {
-	password, err := o.credentials.password()
+	a, err := o.attempt()
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errSilent)
 	defer cancel()
-	conn, err := dial(ctx, o.endpoint, o.credentials)
-	if err != nil {
-		if c := context.Cause(ctx); c != nil {
-			err = c
-		}
-		return nil, explain("connect to", o.endpoint, err)
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", a.address())
+	a.reached = err == nil
+	if a.reached && a.tls {
+		conn, err = a.handshake(ctx, conn)
 	}
-	l := &link{wire: newWire(conn, o.timeout, o.limit), timeout: o.timeout}
+	if err != nil {
+		return nil, a.explain("connect to", cut(ctx, err))
+	}
+	return o.login(ctx, a, conn)
+}
+
+// cut is why something failed, which ctx may know better.
+func cut(ctx context.Context, err error) error {
+	if c := context.Cause(ctx); c != nil {
+		return c
+	}
+	return err
+}
+
+// handshake speaks TLS. It closes the connection if that fails.
+func (a *attempt) handshake(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	t := tls.Client(conn, a.config())
+	if err := t.HandshakeContext(ctx); err != nil {
+		_ = t.Close()
+		return nil, err
+	}
+	a.trusted, a.peer = true, t.ConnectionState().PeerCertificates[0]
+	return t, nil
+}
+
+// login says CONNECT, and takes the connection over.
+func (o linkOptions) login(ctx context.Context, a *attempt, conn net.Conn) (*link, error) {
+	l := &link{attempt: a, wire: newWire(conn, o.timeout, o.limit), timeout: o.timeout}
 	// paho's Connect can't be cancelled, but it fails when the connection under it closes.
 	stop := context.AfterFunc(ctx, func() { l.wire.end(context.Cause(ctx)) })
 	defer stop()
 
 	p := paho.NewClientOptions()
-	p.Servers = []*url.URL{{Scheme: "tcp", Host: o.endpoint.address()}} // paho wants one; the connection is there already
+	p.Servers = []*url.URL{{Scheme: "tcp", Host: a.address()}} // paho wants one; the connection is there already
 	p.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return l.wire, nil })
-	p.SetClientID(o.clientID).SetUsername(o.credentials.username).SetPassword(password)
+	p.SetClientID(o.clientID).SetUsername(a.username).SetPassword(a.secret)
 	p.SetProtocolVersion(4).SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(o.ordered)
 	p.SetKeepAlive(keepAlive).SetPingTimeout(o.timeout).SetConnectTimeout(o.timeout).SetWriteTimeout(handing)
 	if o.will != "" {
@@ -73,8 +117,9 @@ func connect(ctx context.Context, o linkOptions) (*link, error) {
 	if err := l.result(t); err != nil {
 		// paho has given up by itself, and a Disconnect while it still does so would wait in vain.
 		_ = l.wire.Close()
-		return nil, explain("connect to", o.endpoint, err)
+		return nil, a.explain("connect to", err)
 	}
+	a.accepted = true
 	return l, nil
 }
 

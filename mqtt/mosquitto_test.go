@@ -38,12 +38,19 @@ type mosquitto struct {
 	t       *testing.T
 	dir     string
 	program string
+	env     []string // beside ours
 	port    int
 	cmd     *exec.Cmd
 }
 
 // startMosquitto starts one with the given lines in its configuration.
 func startMosquitto(t *testing.T, lines ...string) *mosquitto {
+	t.Helper()
+	return startMosquittoIn(t, nil, lines...)
+}
+
+// startMosquittoIn starts one with variables in its environment.
+func startMosquittoIn(t *testing.T, env []string, lines ...string) *mosquitto {
 	t.Helper()
 	program, err := exec.LookPath("mosquitto")
 	if err != nil {
@@ -56,7 +63,7 @@ func startMosquitto(t *testing.T, lines ...string) *mosquitto {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &mosquitto{t: t, dir: t.TempDir(), program: program, port: l.Addr().(*net.TCPAddr).Port}
+	m := &mosquitto{t: t, dir: t.TempDir(), program: program, env: env, port: l.Addr().(*net.TCPAddr).Port}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -84,12 +91,25 @@ func (m *mosquitto) write(name, text string) string {
 func (m *mosquitto) start() {
 	m.t.Helper()
 	m.cmd = exec.Command(m.program, "-c", filepath.Join(m.dir, "conf"))
+	log, err := os.OpenFile(m.log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer log.Close()
+	m.cmd.Stderr = log
+	m.cmd.Env = append(os.Environ(), m.env...)
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := m.cmd.Start(); err != nil {
 		m.t.Fatal(err)
 	}
-	eventually(m.t, "mosquitto's port", func() bool {
-		c, err := net.Dial("tcp", m.address())
+	awaitPort(m.t, m.address())
+}
+
+// awaitPort waits until somebody listens.
+func awaitPort(t *testing.T, address string) {
+	t.Helper()
+	eventually(t, "a listener at "+address, func() bool {
+		c, err := net.Dial("tcp", address)
 		if err != nil {
 			return false
 		}
@@ -106,6 +126,9 @@ func (m *mosquitto) kill() {
 	_ = m.cmd.Wait() // says that it was killed
 	m.cmd = nil
 }
+
+// log is the file in which it says what it does.
+func (m *mosquitto) log() string { return filepath.Join(m.dir, "log") }
 
 func (m *mosquitto) address() string { return fmt.Sprintf("127.0.0.1:%d", m.port) }
 func (m *mosquitto) url() string     { return "mqtt://" + m.address() }

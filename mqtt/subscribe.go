@@ -113,8 +113,8 @@ func newSubscriber(o SubscribeOptions) (*subscriber, error) {
 	return &subscriber{
 		// Unlike a device, subscribers may be many: each has an id of its own. Order matters to them, and to wait in the callback is what
 		// holds a fast broker back.
-		link: linkOptions{endpoint: e, credentials: cred, clientID: "livenessd-" + rand.Text()[:12], ordered: true, timeout: o.Timeout,
-			limit: maxReceived},
+		link: linkOptions{endpoint: e, keeper: &keeper{credentials: cred, log: o.Log, now: time.Now}, clientID: "livenessd-" + rand.Text()[:12],
+			ordered: true, timeout: o.Timeout, limit: maxReceived, now: time.Now},
 		filter: filter, received: make(chan Received, handover), log: o.Log, pause: o.Pause,
 	}, nil
 }
@@ -153,7 +153,7 @@ func (s *subscriber) connect(ctx context.Context) (*source, error) {
 	if err != nil {
 		close(c.ended)
 		l.end()
-		return nil, explain("subscribe to "+s.filter+" at", s.link.endpoint, err)
+		return nil, l.explain("subscribe to "+s.filter+" at", err)
 	}
 	for _, m := range early {
 		s.hand(ctx, m)
@@ -208,7 +208,7 @@ func (s *subscriber) run(ctx context.Context, c *source) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.log.Warn("lost the connection to the broker", "error", explain("stay connected to", s.link.endpoint, c.wire.cause()))
+		s.log.Warn("lost the connection to the broker", "error", c.explain("stay connected to", c.wire.cause()))
 		if time.Since(began) > settled {
 			attempt = 0
 		}

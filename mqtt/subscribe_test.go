@@ -79,9 +79,9 @@ func TestSubscribeSaysWhyItCannot(t *testing.T) {
 		text, hint string
 	}{
 		"denied":                {SubscribeOptions{URL: denies.url()}, "denied the subscription", "access list"},
-		"no answer":             {SubscribeOptions{URL: silent.url(), Timeout: short}, "no answer in time", "check host and port"},
-		"much but no answer":    {SubscribeOptions{URL: babbles.url(), Timeout: short}, "no answer in time", "check host and port"},
-		"a refused password":    {SubscribeOptions{URL: refuses.url()}, "bad user name or password", "password_file"},
+		"no answer":             {SubscribeOptions{URL: silent.url(), Timeout: short}, "no answer in time", "see its health"},
+		"much but no answer":    {SubscribeOptions{URL: babbles.url(), Timeout: short}, "no answer in time", "see its health"},
+		"a refused password":    {SubscribeOptions{URL: refuses.url()}, "without a name", "password_file"},
 		"nobody there":          {SubscribeOptions{URL: absent.url()}, "connection refused", "start the broker"},
 		"no url":                {SubscribeOptions{}, "empty", "mqtt://HOST"},
 		"a device with a slash": {SubscribeOptions{URL: denies.url(), Device: "a/b"}, "a /", "choose a name"},

@@ -25,14 +25,22 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t *testing.T) *authority { return newAuthorityCalled(t, "authority", time.Time{}) }
+
+// newAuthorityCalled returns one whose certificate ends at a time; the zero time is in an hour.
+func newAuthorityCalled(t *testing.T, name string, end time.Time) *authority {
 	a := &authority{t: t, dir: t.TempDir()}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.key = key
-	a.cert = a.sign("authority", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, key)
+	c := &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, NotAfter: end}
+	if end.IsZero() {
+		c.NotAfter = time.Now().Add(time.Hour)
+	}
+	c.NotBefore = c.NotAfter.AddDate(0, 0, -2)
+	a.cert = a.sign(name, c, key)
 	return a
 }
 
@@ -109,15 +117,15 @@ func TestTLS(t *testing.T) {
 		failure, say string // of the error and of its hint; "" if it connects
 	}{
 		"a trusted certificate":     {with(good), "mqtts", "authority.pem", "", "", ""},
-		"an unknown authority":      {with(good), "mqtts", "", "", "unknown authority", "ca_file"},
+		"an unknown authority":      {with(good), "mqtts", "", "", "doesn't trust", "ca_file"},
 		"another host's":            {with(named), "mqtts", "authority.pem", "", "127.0.0.1", "as the broker's certificate names it"},
 		"an expired one":            {with(expired), "mqtts", "authority.pem", "", "expired", "clock"},
-		"TLS 1.1":                   {old, "mqtts", "authority.pem", "", "protocol version", ""},
+		"TLS 1.1":                   {old, "mqtts", "authority.pem", "", "refuses TLS 1.2", "let the broker speak"},
 		"a file without authority":  {with(good), "mqtts", "empty.pem", "", "no certificate", "PEM"},
 		"no such file":              {with(good), "mqtts", "none.pem", "", "no such file", "path"},
 		"a client's certificate":    {mutual, "mqtts", "authority.pem", "client", "", ""},
-		"none where one is wanted":  {mutual, "mqtts", "authority.pem", "", "certificate required", "cert_file"},
-		"TLS at a port without":     {plain, "mqtts", "authority.pem", "", "TLS handshake", "mqtt://"},
+		"none where one is wanted":  {mutual, "mqtts", "authority.pem", "", "wants a certificate", "cert_file"},
+		"TLS at a port without":     {plain, "mqtts", "authority.pem", "", "isn't TLS", "mqtt://"},
 		"no TLS at a port with it":  {with(good), "mqtt", "", "", "", "mqtts://"},
 		"a certificate without key": {with(good), "mqtts", "authority.pem", "authority.pem", "", "the key that belongs to it"},
 	} {

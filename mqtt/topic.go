@@ -49,6 +49,7 @@ func (t Topics) Telemetry() string                { return t.root + "/telemetry"
 func (t Topics) Session(id string) string         { return t.root + "/session/" + id }
 func (t Topics) Request(v Verb) string            { return t.root + "/request/" + string(v) }
 func (t Topics) Response(v Verb) string           { return t.root + "/response/" + string(v) }
+func (t Topics) Probe() string                    { return t.root + "/probe" }
 func (t Topics) SetSwitches(app string) string {
 	return t.root + "/application/" + app + "/liveness/set"
 }
@@ -80,7 +81,7 @@ func CheckName(what, name string) error {
 		err = fmt.Errorf("longer than %d bytes", maxName)
 	}
 	if err != nil {
-		return &Error{Op: fmt.Sprintf("%s name %.*q", what, maxName, name), Err: err,
+		return &Error{Op: fmt.Sprintf("%s name %.*q", what, maxName, name), Err: err, Kind: KindOptions,
 			hint: "choose a name of letters, digits, - and _, such as front or door-7"}
 	}
 	return nil
@@ -101,7 +102,7 @@ func CheckPrefix(prefix string) error {
 		}
 	}
 	if err != nil {
-		return &Error{Op: fmt.Sprintf("prefix %.*q", maxPrefix, prefix), Err: err,
+		return &Error{Op: fmt.Sprintf("prefix %.*q", maxPrefix, prefix), Err: err, Kind: KindOptions,
 			hint: "choose names of letters, digits, - and _ with / between them, such as livenessd or site/hall"}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -18,6 +19,8 @@ type wire struct {
 	net.Conn
 	timeout time.Duration // for a write
 	scan    scanner       // belongs to the goroutine that reads
+
+	heard atomic.Bool // the other side has said something
 
 	once   sync.Once
 	closed chan struct{}
@@ -31,6 +34,7 @@ func newWire(c net.Conn, timeout time.Duration, limit int) *wire {
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if n > 0 {
+		w.heard.Store(true)
 		if bad := w.scan.feed(p[:n]); bad != nil {
 			n, err = 0, bad
 		}
@@ -48,9 +52,25 @@ func (w *wire) Write(p []byte) (int, error) {
 	}
 	n, err := w.Conn.Write(p)
 	if err != nil {
+		if !w.heard.Load() { // it is CONNECT, and nobody reads yet
+			err = w.lastWords(err)
+		}
 		w.end(err)
 	}
 	return n, err
+}
+
+// lastWords is why the other side closed a connection, if it said so before: with TLS 1.3 a certificate is refused after the
+// handshake, and whether we hear that or fail to write first is a matter of luck.
+func (w *wire) lastWords(err error) error {
+	if w.SetReadDeadline(time.Now().Add(farewell)) != nil {
+		return err
+	}
+	var op *net.OpError
+	if _, why := w.Conn.Read(make([]byte, 1)); errors.As(why, &op) && op.Op == remoteAlert {
+		return why
+	}
+	return err
 }
 
 func (w *wire) Close() error {
@@ -100,6 +120,9 @@ const (
 	packetDisconnect = 14 // mochi sends it, as in MQTT 5, before it closes
 )
 
+// alertRecord is what an alert of TLS begins with. In MQTT it would be the beginning of what no broker sends.
+const alertRecord = 0x15
+
 // scanner follows the packets in what a broker sends, as far as is needed to refuse those that paho can't bear: a SUBACK
 // with more codes than there were topics is a panic in it, an unknown CONNACK code counts as success, and the length
 // of a packet is allocated as it is announced. We subscribe to one topic at a time.
@@ -107,6 +130,7 @@ type scanner struct {
 	limit int // longest packet
 
 	state  scanState
+	begun  bool // a byte has come
 	kind   byte
 	length int
 	shift  uint
@@ -125,6 +149,10 @@ func (s *scanner) feed(p []byte) error {
 	for len(p) > 0 {
 		switch s.state {
 		case atHeader:
+			if !s.begun && p[0] == alertRecord {
+				return errTLSPort
+			}
+			s.begun = true
 			s.kind, s.length, s.shift, s.at = p[0]>>4, 0, 0, 0
 			s.state = atLength
 			p = p[1:]
@@ -135,7 +163,7 @@ func (s *scanner) feed(p []byte) error {
 			p = p[1:]
 			if more {
 				if s.shift == 4*7 {
-					return errors.New("the broker sent a packet without an end of its length")
+					return violation("the broker sent a packet without an end of its length")
 				}
 				continue
 			}
@@ -149,7 +177,7 @@ func (s *scanner) feed(p []byte) error {
 		case atBody:
 			n := min(len(p), s.length-s.at)
 			if i := 1 - s.at; s.kind == packetConnack && i >= 0 && i < n && p[i] > 5 {
-				return fmt.Errorf("the broker answered CONNECT with code %d, which MQTT 3.1.1 doesn't have", p[i])
+				return violation(fmt.Sprintf("the broker answered CONNECT with code %d, which MQTT 3.1.1 doesn't have", p[i]))
 			}
 			s.at += n
 			p = p[n:]
@@ -174,10 +202,10 @@ func (s *scanner) check() error {
 	case packetDisconnect:
 		return errClosed
 	default:
-		return fmt.Errorf("the broker sent a packet of type %d, which only clients send", s.kind)
+		return violation(fmt.Sprintf("the broker sent a packet of type %d, which only clients send", s.kind))
 	}
 	if s.length != want || s.length > s.limit {
-		return fmt.Errorf("the broker sent a packet of type %d with %d bytes", s.kind, s.length)
+		return violation(fmt.Sprintf("the broker sent a packet of type %d with %d bytes", s.kind, s.length))
 	}
 	return nil
 }
