@@ -53,7 +53,7 @@ type Step struct {
 const renewal = 14 * 24 * time.Hour
 
 // Probe goes the way to each of the brokers step by step, as a Client would, and tells what it saw. It is for a technician, and disturbs
-// nobody: its client id isn't the device's, it has no will, and what it publishes, on Topics.Probe alone, isn't retained. An access list
+// nobody: its client id isn't the device's, it has no will, and what it publishes, below the device's topics on probe alone, isn't retained. An access list
 // that goes by client ids takes it for somebody else.
 //
 // Options that New refuses are an error. No step takes longer than Options.Timeout; ctx ends all of them.
@@ -296,7 +296,7 @@ func (p *probe) user() string {
 
 // publish listens to what it says, as brokers of MQTT 3.1.1 acknowledge what an access list forbids, and throw it away.
 func (p *probe) publish(ctx context.Context) (finding, error) {
-	topic, nonce := p.topics.Probe(), rand.Text()
+	topic, nonce := p.topics.probe(), rand.Text()
 	document, err := json.Marshal(struct {
 		Schema int    `json:"schema"`
 		Nonce  string `json:"nonce"`
@@ -322,7 +322,7 @@ func (p *probe) publish(ctx context.Context) (finding, error) {
 	if err != nil {
 		return finding{}, err
 	}
-	t, err := p.mqtt.publish(topic, document, false)
+	t, err := p.mqtt.publish(topic, 1, document, false)
 	if err == nil {
 		err = p.mqtt.await(ctx, t)
 	}

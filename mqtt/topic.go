@@ -49,13 +49,15 @@ func (t Topics) Telemetry() string                { return t.root + "/telemetry"
 func (t Topics) Session(id string) string         { return t.root + "/session/" + id }
 func (t Topics) Request(v Verb) string            { return t.root + "/request/" + string(v) }
 func (t Topics) Response(v Verb) string           { return t.root + "/response/" + string(v) }
-func (t Topics) Probe() string                    { return t.root + "/probe" }
 func (t Topics) SetSwitches(app string) string {
 	return t.root + "/application/" + app + "/liveness/set"
 }
 func (t Topics) Switches(app string) string {
 	return t.root + "/application/" + app + "/liveness/state"
 }
+
+// probe is where a Probe hears itself. No device publishes there.
+func (t Topics) probe() string { return t.root + "/probe" }
 
 // asked takes apart the topic of a message to the device.
 func (t Topics) asked(topic string) (a Asked, ok bool) {
