@@ -97,7 +97,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 		return i
 	}
-	options := clientOptions(o)
+	options := Broker(o.Config, o.Log)
 	options.Journal, options.Requests, options.Info, options.Signer = kept, asked, about, signer
 	options.Delivered = func(v mqtt.Verdict) {
 		if <-behind; d != nil {
@@ -190,7 +190,7 @@ func Prepare(o Options) (*Engine, error) {
 	if _, err := decision.New(DecisionOptions(o.Config, e)); err != nil {
 		return nil, &fault{ErrConfig, err, ""}
 	}
-	if err := clientOptions(o).Check(); err != nil {
+	if err := Broker(o.Config, o.Log).Check(); err != nil {
 		return nil, &fault{ErrConfig, err, Hint(err)}
 	}
 	if err := CheckKey(o.Config); err != nil {
@@ -204,14 +204,14 @@ func Prepare(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// clientOptions is what the configuration says of the broker.
-func clientOptions(o Options) mqtt.Options {
-	m := o.Config.MQTT
+// Broker is what a configuration says of its brokers: for the daemon, and for whoever looks into why one can't be reached (mqtt.Probe).
+func Broker(c config.Config, log *slog.Logger) mqtt.Options {
+	m := c.MQTT
 	return mqtt.Options{
-		URL: m.URLs[0], Others: m.URLs[1:], Prefix: m.Prefix, Device: o.Config.Device, Username: m.Username,
+		URL: m.URLs[0], Others: m.URLs[1:], Prefix: m.Prefix, Device: c.Device, Username: m.Username,
 		PasswordFile: m.PasswordFile, CAFile: m.CAFile, CertFile: m.CertFile, KeyFile: m.KeyFile,
 		QueueLimit: m.Journal.Count, QueueBytes: int64(m.Journal.Bytes), QueueAge: m.Journal.Age,
-		Log: o.Log,
+		Synced: clockSynced, Log: log,
 	}
 }
 

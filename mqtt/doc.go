@@ -23,5 +23,9 @@
 // is kept like a verdict. Nothing announces what was in memory alone when the process was killed. Nor does the package judge: whether
 // anybody may still act on a verdict is the subscriber's question to expires_at.
 //
+// With mqtts:// the broker's certificate is always checked; files are read at each connection, and certificates that change are used without a
+// restart. What fails is an Error, whose Kind and Hint say what it is and what to do; Probe looks for it step by step. None of it is tried
+// again faster than anything else.
+//
 // For subscribers there are Subscribe, ParseVerdict, ParseGap, the JSON Schemas of the documents and an AsyncAPI description of all topics (Schemas).
 package mqtt

@@ -3,9 +3,28 @@ package mqtt
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
+
+// TestEachKindIsInTheDocs reads the table of docs/security.md.
+func TestEachKindIsInTheDocs(t *testing.T) {
+	text, err := os.ReadFile("../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []Kind
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| ").FindAllStringSubmatch(string(text), -1) {
+		got = append(got, Kind(m[1]))
+	}
+	want := Kinds()
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("the table has %v, and there are %v", got, want)
+	}
+}
 
 // TestTheExamplesInTheDocsAreWhatTheirSchemasSay reads docs/sessions.md and docs/reliability.md: what is published by its schema, what is asked with the parsers.
 func TestTheExamplesInTheDocsAreWhatTheirSchemasSay(t *testing.T) {

@@ -233,9 +233,13 @@ func DefaultCamera() Camera { return Camera{Size: Size{640, 480}, FPS: 15, Role:
 
 // machine is what the defaults depend on.
 type machine struct {
-	host  string
-	state string
+	host     string
+	state    string
+	password string // the file of systemd's credential for the broker, "" without one
 }
+
+// Credential is the systemd credential that is the broker's password where a user but no file is named.
+const Credential = "mqtt-password"
 
 func thisMachine() machine {
 	host, err := os.Hostname()
@@ -246,7 +250,16 @@ func thisMachine() machine {
 	if err != nil {
 		home = ""
 	}
-	return machine{host, stateDirectory(os.Getenv("STATE_DIRECTORY"), os.Geteuid(), home)}
+	return machine{host, stateDirectory(os.Getenv("STATE_DIRECTORY"), os.Geteuid(), home), credential(os.Getenv("CREDENTIALS_DIRECTORY"))}
+}
+
+// credential is the file of the broker's password in systemd's folder of credentials, "" if there is none.
+func credential(folder string) string {
+	path := filepath.Join(folder, Credential)
+	if _, err := os.Lstat(path); folder == "" || err != nil {
+		return ""
+	}
+	return path
 }
 
 // stateDirectory is where state is kept unless the configuration says otherwise. systemd gives a list, separated by colons.
@@ -263,7 +276,7 @@ func stateDirectory(given string, uid int, home string) string {
 
 func (m machine) config() Config {
 	c := m.base()
-	c.complete()
+	c.complete(m)
 	return c
 }
 
@@ -288,9 +301,12 @@ func (m machine) base() Config {
 }
 
 // complete fills in what follows from other values.
-func (c *Config) complete() {
+func (c *Config) complete(m machine) {
 	if c.Models.Directory == "" {
 		c.Models.Directory = filepath.Join(c.State, "models")
+	}
+	if c.MQTT.Username != "" && c.MQTT.PasswordFile == "" {
+		c.MQTT.PasswordFile = m.password
 	}
 }
 

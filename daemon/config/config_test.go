@@ -125,7 +125,7 @@ state: /srv/state
 	if got := c.Log.SlogLevel(); got != slog.LevelDebug {
 		t.Errorf("level %v", got)
 	}
-	again, err := parse("effective", c.YAML(), machine{"other", "/other"})
+	again, err := parse("effective", c.YAML(), machine{host: "other", state: "/other"})
 	if err != nil {
 		t.Fatalf("the effective configuration can't be read: %v\n%s", err, c.YAML())
 	}
@@ -250,7 +250,13 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"a prefix with a wild card", "mqtt: {prefix: a/#}", `1:16: mqtt.prefix is "a/#"; allowed is levels of letters, digits, '.', '_' and '-' with a / between them`},
 		{"a prefix with an empty level", "mqtt: {prefix: a//b}", `1:16: mqtt.prefix is "a//b"; allowed is levels of letters, digits, '.', '_' and '-' with a / between them`},
 		{"a prefix of too many levels", "mqtt: {prefix: a/b/c/d/e/f/g/h/i}", `1:16: mqtt.prefix is "a/b/c/d/e/f/g/h/i"; allowed is levels of letters, digits, '.', '_' and '-' with a / between them`},
-		{"a certificate without a key", "mqtt: {cert_file: x}", "1:19: mqtt.cert_file is of no use without its key → give mqtt.key_file as well"},
+		{"a certificate without a key", "mqtt: {url: mqtts://b, cert_file: x}", "1:35: mqtt.cert_file is of no use without its key → give mqtt.key_file as well"},
+		{"a certificate without TLS", "mqtt: {cert_file: x, key_file: y}",
+			"1:19: mqtt.cert_file is of no use with mqtt://localhost:1883, which is without TLS → write mqtts:// in mqtt.url, or leave the file out"},
+		{"authorities for one of two", "mqtt:\n  url: [mqtts://a, TCP://b]\n  ca_file: x",
+			"3:12: mqtt.ca_file is of no use with TCP://b, which is without TLS → write mqtts:// in mqtt.url, or leave the file out"},
+		{"a password without a user", "mqtt: {password_file: x}",
+			"1:23: mqtt.password_file is of no use without a user: MQTT 3.1.1 has no password without a name → give mqtt.username as well"},
 		{"a key without a certificate", "mqtt: {key_file: x}", "1:18: mqtt.key_file is of no use without its certificate → give mqtt.cert_file as well"},
 		{"an empty state", "state: ''", "1:8: state is empty → name a folder, or leave the key out"},
 
@@ -597,7 +603,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		again, err := parse("effective", c.YAML(), machine{"other", "/other"})
+		again, err := parse("effective", c.YAML(), machine{host: "other", state: "/other"})
 		if err != nil {
 			t.Fatalf("what is in effect can't be read: %v\n%s", err, c.YAML())
 		}
@@ -615,4 +621,29 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestCredentialOfSystemdIsThePassword(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "mqtt-password")
+	if got := credential(folder); got != "" {
+		t.Errorf("%q, and there is none", got)
+	}
+	if err := os.WriteFile(path, []byte("x"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ folder, text, want string }{
+		{folder, "mqtt: {username: me}", path},
+		{folder, "mqtt: {username: me, password_file: other}", "other"},
+		{folder, "mqtt: {prefix: x}", ""}, // nobody logs in
+		{"", "mqtt: {username: me}", ""},
+		{t.TempDir(), "mqtt: {username: me}", ""},
+	} {
+		m := door
+		m.password = credential(test.folder)
+		c, err := parse("file", []byte(test.text), m)
+		if err != nil || c.MQTT.PasswordFile != test.want {
+			t.Errorf("%s with %q: %q, %v; want %q", test.text, test.folder, c.MQTT.PasswordFile, err, test.want)
+		}
+	}
 }

@@ -157,6 +157,20 @@ func (c *Config) check(r *reader) {
 	if m.KeyFile != "" && m.CertFile == "" {
 		r.bad(r.at[&m.KeyFile], "give mqtt.cert_file as well", "mqtt.key_file is of no use without its certificate")
 	}
+	if m.PasswordFile != "" && m.Username == "" {
+		r.bad(r.at[&m.PasswordFile], "give mqtt.username as well", "mqtt.password_file is of no use without a user: MQTT 3.1.1 has no password without a name")
+	}
+	for _, u := range m.URLs {
+		if plain := strings.HasPrefix(strings.ToLower(u), "mqtt:") || strings.HasPrefix(strings.ToLower(u), "tcp:"); !plain {
+			continue
+		}
+		for key, p := range map[string]*string{"ca_file": &m.CAFile, "cert_file": &m.CertFile} {
+			if *p != "" {
+				r.bad(r.at[p], "write mqtts:// in mqtt.url, or leave the file out", "mqtt.%s is of no use with %s, which is without TLS", key, u)
+			}
+		}
+		break
+	}
 	if c.State == "" {
 		r.bad(r.at[&c.State], "name a folder, or leave the key out", "state is empty")
 	}

@@ -83,7 +83,7 @@ func parse(file string, data []byte, m machine) (Config, error) {
 	if body := r.document(data); !null(body) {
 		r.mapping(body, "", c.fields())
 	}
-	c.complete()
+	c.complete(m)
 	c.check(r)
 	if len(r.problems) > 0 {
 		return Config{}, r.sorted()
