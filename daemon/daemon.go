@@ -99,6 +99,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	options := Broker(o.Config, o.Log)
 	options.Journal, options.Requests, options.Info, options.Signer = kept, asked, about, signer
+	tell, house, err := newHome(o, sensors)
+	if err != nil {
+		return &fault{ErrConfig, err, Hint(err)}
+	}
+	options.HomeAssistant = tell
 	options.Delivered = func(v mqtt.Verdict) {
 		if <-behind; d != nil {
 			d.delivered(v)
@@ -168,6 +173,9 @@ func Run(ctx context.Context, o Options) error {
 		})
 	}
 	wg.Go(func() { meters.run(ctx) })
+	if house != nil {
+		wg.Go(func() { house.run(ctx) })
+	}
 	if o.Ready != nil {
 		o.Ready(e)
 	}

@@ -198,6 +198,8 @@ type MQTT struct {
 	CertFile     string
 	KeyFile      string
 	Journal      Journal
+	// HomeAssistant: Home Assistant is told what the device is, so that it shows it.
+	HomeAssistant bool
 }
 
 // Journal is how many verdicts may wait for the broker.

@@ -92,6 +92,7 @@ mqtt:
   username: 'it''s "me" \ #1'
   password_file: /run/credentials/x
   journal: {count: 10, bytes: 100000, age: 60m}
+  home_assistant: true
 signing: {key_file: /etc/livenessd/device.key}
 state: /srv/state
 `
@@ -111,7 +112,7 @@ state: /srv/state
 			"1":          DefaultApplication(),
 		},
 		MQTT: MQTT{URLs: []string{"mqtts://broker.example:8883", "mqtt://10.0.0.2"}, Prefix: "a/b", Username: `it's "me" \ #1`,
-			PasswordFile: "/run/credentials/x", Journal: Journal{10, 100000, time.Hour}},
+			PasswordFile: "/run/credentials/x", Journal: Journal{10, 100000, time.Hour}, HomeAssistant: true},
 		Signing: Signing{"/etc/livenessd/device.key"},
 		State:   "/srv/state",
 	}

@@ -93,7 +93,7 @@ func (c *Config) fields() []field {
 				whole("bytes", &c.MQTT.Journal.Bytes, 64<<10, 256<<20),
 				duration("age", &c.MQTT.Journal.Age, time.Minute, 366*24*time.Hour),
 			),
-			later("home_assistant"),
+			truth("home_assistant", &c.MQTT.HomeAssistant),
 		),
 		section("signing",
 			field{key: "key", refusal: "is a secret, which never stands in this file",
