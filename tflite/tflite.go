@@ -34,7 +34,7 @@ var ErrClosed = errors.New("tflite: the interpreter is closed")
 
 // LoadOptions is where the library is looked for.
 type LoadOptions struct {
-	Path string // of the library; "" looks at LIVENESSD_TFLITE, beside the binary, in /usr/lib/livenessd, where the system has libraries
+	Path string // of the library; "" looks at LIVENESSD_TFLITE, beside the binary, in the lib/livenessd of its tree, in /usr/lib/livenessd, where the system has libraries
 }
 
 // Type of a tensor's elements.
@@ -194,7 +194,7 @@ func (o LoadOptions) candidates() []string {
 			exe = real
 		}
 		dir := filepath.Dir(exe)
-		paths = append(paths, filepath.Join(dir, Library), filepath.Join(dir, "lib", Library))
+		paths = append(paths, filepath.Join(dir, Library), filepath.Join(dir, "lib", Library), filepath.Join(dir, "../lib/livenessd", Library))
 	}
 	return append(paths, filepath.Join("/usr/lib/livenessd", Library), Library)
 }

@@ -41,8 +41,9 @@ func TestWhereTheLibraryIsLookedFor(t *testing.T) {
 	}
 	t.Setenv(LibraryVariable, "")
 	got := (LoadOptions{}).candidates()
-	if len(got) != 4 || !strings.HasSuffix(got[0], "/"+Library) || got[2] != "/usr/lib/livenessd/"+Library || got[3] != Library {
-		t.Errorf("nothing named gives %v, want beside the binary, its lib, /usr/lib/livenessd and the system's", got)
+	if len(got) != 5 || !strings.HasSuffix(got[0], "/"+Library) || !strings.HasSuffix(got[2], "/lib/livenessd/"+Library) ||
+		got[3] != "/usr/lib/livenessd/"+Library || got[4] != Library {
+		t.Errorf("nothing named gives %v, want beside the binary, its lib, the lib/livenessd beside its folder, /usr/lib/livenessd and the system's", got)
 	}
 }
 
