@@ -65,6 +65,7 @@ var keepers = map[string][]string{
 	"github.com/google/uuid":                {"daemon", "mqtt"},
 	"github.com/nlpodyssey/gopickle":        {"models/silentface"},
 	"github.com/schollz/progressbar":        {"daemon/command"},
+	"github.com/kardianos/service":          {"systemd"},
 	"go.etcd.io/bbolt":                      {"daemon/store"},
 	"golang.org/x/sys":                      {"camera", "daemon", "daemon/doctor", "systemd"},
 	"golang.org/x/term":                     {"daemon/command"},
