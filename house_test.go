@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"mqtt/asyncapi":      {},
 	"mqtt/broker":        {},
 	"mqtt/sign":          {},
+	"mqtt/fleet":         {"mqtt"},
 	"daemon/config":      {},
 	"daemon/cue":         {"camera/frame", "daemon/decision"},
 	"daemon/decision":    {},
