@@ -46,6 +46,7 @@ func TestLab(t *testing.T) {
 	t.Run("sources", l.sources)
 	t.Run("sessions", l.sessions)
 	t.Run("cues", l.cues)
+	t.Run("doctor", l.doctor)
 }
 
 // built finds what is tested. Nothing is skipped for its absence: a test of what isn't there must not pass.

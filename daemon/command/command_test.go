@@ -72,7 +72,7 @@ func TestWrongCommandLinesExitWith64(t *testing.T) {
 	for _, args := range []string{
 		"nonsense", "--nonsense", "run extra", "demo extra", "check extra", "cameras extra", "version extra", "models nonsense", "models list extra",
 		"score", "score --face 1,2,3 x.jpg", "score --face a,b,c,d x.jpg", "score --face 1,2,0,5 x.jpg", "score --face NaN,1,1,1 x.jpg", "score --fps 0 x.jpg",
-		"score --fps NaN x.jpg", "score --fps", "bench --frames 0", "bench --frames many", "run --json", "check --config", "doctor extra", "doctor --bundle",
+		"score --fps NaN x.jpg", "score --fps", "bench --frames 0", "bench --frames many", "run --json", "check --config", "doctor nonsense", "doctor --bundle",
 	} {
 		t.Run(args, func(t *testing.T) {
 			r := call(t, strings.Fields(args)...)

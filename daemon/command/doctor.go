@@ -2,6 +2,8 @@ package command
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,14 +12,13 @@ import (
 
 func (a *app) doctor() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "doctor",
+		Use:   "doctor [CHECK…]",
 		Short: "Find out why it doesn't work here, and what to do",
 		Long: "Looks at configuration, files and permissions, service, clock, temperature, disk, library, models, cameras and broker, and says of each\n" +
 			"what it saw, and what to do where something is wrong. Permissions are worked out for the service's user, whoever runs this; only root\n" +
-			"sees everything. It may run beside the daemon.\n\n" +
+			"sees everything. It may run beside the daemon. With names of checks, only those are made.\n\n" +
 			"Exit code: 0 without failures, warnings or not; else that of the failure which should be mended first: 78 configuration, 77 permission,\n" +
 			"69 a device or service is absent, 70 internal, 1 other.",
-		Args: usageArgs(cobra.NoArgs),
 	}
 	var (
 		unit   = c.Flags().String("unit", "livenessd.service", "the service's unit")
@@ -25,12 +26,16 @@ func (a *app) doctor() *cobra.Command {
 		bundle = c.Flags().String("bundle", "", "write an archive (tar.gz) to send to whoever helps, without secrets and pictures, to this `FILE`")
 	)
 	a.jsonFlag(c, "print one JSON object: version, at, worst, findings")
-	c.RunE = func(c *cobra.Command, _ []string) error {
+	c.RunE = func(c *cobra.Command, names []string) error {
 		ctx, host := c.Context(), doctor.ThisHost()
 		p := doctor.Admit(ctx, doctor.Options{Host: host, ConfigPath: a.configPath, Version: a.Version, Unit: *unit, User: *user,
 			Try: a.tryModels})
 		r := doctor.Report{Version: a.Version, At: host.Now().UTC()}
-		r.Findings = doctor.Examine(ctx, p.Checks(), func(f doctor.Finding) {
+		checks, err := chosen(p.Checks(), names)
+		if err != nil {
+			return err
+		}
+		r.Findings = doctor.Examine(ctx, checks, func(f doctor.Finding) {
 			if !a.json {
 				fmt.Fprintln(a.Stdout, f)
 			}
@@ -70,4 +75,18 @@ func ailing(r doctor.Report) error {
 	code := map[doctor.Cause]int{doctor.Configuration: ExitConfig, doctor.Permission: ExitPermission, doctor.Absent: ExitUnavailable, doctor.Internal: ExitInternal,
 		doctor.Other: ExitOther}[cause]
 	return fail(code, fmt.Errorf("doctor: %d failures", n))
+}
+
+// chosen picks checks by their names; without any all are made.
+func chosen(all []doctor.Named, names []string) ([]doctor.Named, error) {
+	var known []string
+	for _, c := range all {
+		known = append(known, c.Name)
+	}
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return nil, fail(ExitUsage, fmt.Errorf("doctor: no check %.40q; there are %s", n, strings.Join(known, ", ")))
+		}
+	}
+	return slices.DeleteFunc(all, func(c doctor.Named) bool { return len(names) > 0 && !slices.Contains(names, c.Name) }), nil
 }

@@ -276,7 +276,8 @@ func TestTheClock(t *testing.T) {
 		{"right", 2026, true, "", OK, "synchronised"},
 		{"of nobody", 2026, false, "", Warning, "nothing synchronises"},
 		{"waiting", 2026, false, "chronyd", Warning, "chronyd runs"},
-		{"of a name that is cut off", 2026, false, "systemd-timesyn", Warning, "systemd-timesyn runs"},
+		{"of a name that is cut off", 2026, false, "systemd-timesyn", Warning, "systemd-timesyncd runs"},
+		{"of a machine where another part of systemd runs", 2026, false, "systemd", Warning, "nothing synchronises"},
 		{"at its beginning", 1970, false, "chronyd", Failure, "1970-01-01"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -130,12 +130,15 @@ func (h Host) holders(path string) []holder {
 	return who
 }
 
-// running tells whether a process of one of these names runs.
-func (h Host) running(names ...string) string {
+// running gives which of the programs runs, "" for none. The kernel keeps the first 15 bytes of a name.
+func (h Host) running(programs ...string) string {
 	comms, _ := filepath.Glob(filepath.Join(h.Proc, "[0-9]*", "comm"))
 	for _, c := range comms {
-		if name := text(c); slices.ContainsFunc(names, func(n string) bool { return len(name) > 0 && strings.HasPrefix(n, name) }) {
-			return name
+		name := text(c)
+		for _, p := range programs {
+			if name == p[:min(len(p), 15)] {
+				return p
+			}
 		}
 	}
 	return ""
