@@ -28,6 +28,7 @@ func TestDoctorExitsByTheFailureToMendFirst(t *testing.T) {
 		code         int
 		check, says  string
 	}{
+		{"no broker", nobody, ExitUnavailable, "broker", "127.0.0.1:1"},
 		{"no library", nobody + "models: {runtime: /nonexistent/library.so}\n", ExitUnavailable, "library", "/nonexistent/library.so"},
 		{"no model", nobody + "models: {liveness: /nonexistent/model}\n", ExitConfig, "models", "/nonexistent/model"},
 		{"an unknown key", "ulr: x\n", ExitConfig, "configuration", `unknown key "ulr"`},

@@ -2,48 +2,55 @@ package doctor
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/mqtt"
 )
-
-// Step is what one step on the way to a broker came to.
-type Step struct {
-	Broker, Name string
-	Level        Level
-	Seen, Hint   string
-	Cause        Cause
-}
 
 // broker is the way to each of the brokers, step by step.
 type broker struct{ p *Patient }
 
 var _ Check = broker{}
 
+// The causes of failures at a broker; of other kinds it is Absent.
+var kinds = map[mqtt.Kind]Cause{
+	mqtt.KindOptions: Configuration, mqtt.KindFile: Configuration, mqtt.KindNoTLS: Configuration, mqtt.KindTLSPort: Configuration, mqtt.KindAuthority: Configuration,
+	mqtt.KindHost: Configuration, mqtt.KindOwnMissing: Configuration, mqtt.KindOwnRefused: Configuration, mqtt.KindOwnExpired: Configuration,
+	mqtt.KindProtocol: Configuration, mqtt.KindClientID: Configuration,
+	mqtt.KindExposed: Permission, mqtt.KindLogin: Permission, mqtt.KindDenied: Permission,
+}
+
+var levels = map[mqtt.Outcome]Level{mqtt.Passed: OK, mqtt.Warned: Warning, mqtt.Failed: Failure, mqtt.Skipped: Skipped}
+
 func (c broker) Look(ctx context.Context) []Finding {
-	if c.p.Broker == nil {
-		return []Finding{skipped("nobody knows how to reach it")}
+	o := daemon.Broker(c.p.Config, slog.New(slog.DiscardHandler))
+	if o.Username != "" && o.PasswordFile == "" {
+		o.PasswordFile = c.p.Service.Credentials[config.Credential] // which systemd hands to the service alone
 	}
-	steps, err := c.p.Broker(ctx, c.p.Config)
+	steps, err := c.p.Probe(ctx, o)
 	if err != nil {
 		return []Finding{failure(Configuration, daemon.Hint(err), "%s", err)}
 	}
 	var out []Finding
 	for _, s := range steps {
-		subject := s.Name
-		if several(c.p.Config) {
-			subject = s.Broker + " " + s.Name
+		f := Finding{Subject: s.Name, Level: levels[s.Outcome], Seen: s.Seen, Do: s.Hint}
+		if len(o.Others) > 0 {
+			f.Subject = s.Broker + " " + s.Name
 		}
-		f := Finding{Subject: subject, Level: s.Level, Seen: s.Seen, Do: s.Hint, Cause: s.Cause}
-		if s.Level == Failure {
-			f.Seen = s.Broker + ": " + s.Seen
-		}
-		if f.Level == Skipped && f.Seen == "" {
+		switch f.Level {
+		case Failure:
+			f.Seen, f.Cause = s.Broker+": "+s.Seen, kinds[s.Kind]
+			if f.Cause == Other {
+				f.Cause = Absent
+			}
+		case Skipped:
 			f.Seen = "not tried, as a step before it failed"
 		}
 		out = append(out, f)
 	}
-	if b := c.p.Daemon.Broker; b != nil && c.p.Daemon.PID > 0 {
+	if b := c.p.Daemon.Broker; b != nil {
 		switch {
 		case b.Connected:
 			out = append(out, ok("connected, %d verdicts wait", b.Queued).of("running daemon"))
@@ -55,5 +62,3 @@ func (c broker) Look(ctx context.Context) []Finding {
 	}
 	return out
 }
-
-func several(c config.Config) bool { return len(c.MQTT.URLs) > 1 }

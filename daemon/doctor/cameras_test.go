@@ -12,6 +12,7 @@ import (
 	"github.com/livenessd/livenessd/camera/frame"
 	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/mqtt"
 )
 
 // film is a camera whose frames are all alike and come as often as a test says, without taking any time.
@@ -160,16 +161,45 @@ func TestARealSourceIsWatched(t *testing.T) {
 
 func TestTheBrokersSteps(t *testing.T) {
 	m := aMachine(t, map[string]string{"proc/77/comm": "livenessd", "run/livenessd/status.json": `{"pid":77,"broker":{"connected":false,"queued":3,"error":"mqtt: no way","hint":"cable"}}`})
-	steps := []Step{{"mqtt://a:1883", "name", OK, "192.0.2.1", "", ""}, {"mqtt://a:1883", "tcp", Failure, "connection refused", "start the broker", Absent},
-		{"mqtt://a:1883", "login", Skipped, "", "", ""}, {"mqtt://a:1883", "tls", Warning, "no TLS", "write mqtts://", ""}}
+	steps := []mqtt.Step{{Broker: "mqtt://a:1883", Name: mqtt.StepName, Outcome: mqtt.Passed, Seen: "192.0.2.1"},
+		{Broker: "mqtt://a:1883", Name: mqtt.StepTCP, Outcome: mqtt.Failed, Kind: mqtt.KindRefused, Seen: "connection refused", Hint: "start the broker"},
+		{Broker: "mqtt://a:1883", Name: mqtt.StepTLS, Outcome: mqtt.Warned, Seen: "no TLS", Hint: "write mqtts://"},
+		{Broker: "mqtt://a:1883", Name: mqtt.StepLogin, Outcome: mqtt.Skipped}}
 	var all strings.Builder
 	for _, yaml := range []string{"mqtt: {url: mqtt://a}", "mqtt: {url: [mqtt://a, mqtt://b]}"} {
 		p := m.patient(t, yaml)
-		p.Broker = func(context.Context, config.Config) ([]Step, error) { return steps, nil }
+		p.Probe = func(context.Context, mqtt.Options) ([]mqtt.Step, error) { return steps, nil }
 		all.WriteString("# " + yaml + "\n" + m.look(t, "broker", broker{p}))
 	}
 	p := m.patient(t, "{}")
-	p.Broker = func(context.Context, config.Config) ([]Step, error) { return nil, errors.New("mqtt: options: no") }
+	p.Probe = func(context.Context, mqtt.Options) ([]mqtt.Step, error) { return nil, errors.New("mqtt: options: no") }
 	all.WriteString("# refused\n" + m.look(t, "broker", broker{p}))
 	golden(t, "broker.golden", all.String())
+}
+
+func TestWhatAFailureAtABrokerIsCausedBy(t *testing.T) {
+	m := aMachine(t, nil)
+	for kind, want := range map[mqtt.Kind]Cause{mqtt.KindLogin: Permission, mqtt.KindAuthority: Configuration, mqtt.KindRefused: Absent, mqtt.KindExpired: Absent} {
+		p := m.patient(t, "{}")
+		p.Probe = func(context.Context, mqtt.Options) ([]mqtt.Step, error) {
+			return []mqtt.Step{{Name: "x", Outcome: mqtt.Failed, Kind: kind}}, nil
+		}
+		if got := (broker{p}).Look(t.Context()); got[0].Cause != want {
+			t.Errorf("%s: %q, want %q", kind, got[0].Cause, want)
+		}
+	}
+}
+
+// The password that systemd hands to the service is found where systemd takes it from.
+func TestThePasswordIsTheServicesCredential(t *testing.T) {
+	m := aMachine(t, nil)
+	m.says["systemctl show"] = active + "LoadCredential=mqtt-password:/etc/livenessd/password\n"
+	p := m.patient(t, "mqtt: {username: door}")
+	p.Probe = func(_ context.Context, o mqtt.Options) ([]mqtt.Step, error) {
+		if o.PasswordFile != "/etc/livenessd/password" || o.Username != "door" {
+			t.Errorf("%+v", o)
+		}
+		return nil, nil
+	}
+	broker{p}.Look(t.Context())
 }

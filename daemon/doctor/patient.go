@@ -12,6 +12,7 @@ import (
 	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/mqtt"
 )
 
 // Options is what is examined, and what checks need of others.
@@ -23,11 +24,10 @@ type Options struct {
 	User       string // whose permissions are worked out where the service isn't installed
 	// Try runs the configuration's own models in child processes first: a file can crash the library.
 	Try func(context.Context, config.Config) error
-	// Broker goes through the steps of a connection to each of the configuration's brokers.
-	Broker func(context.Context, config.Config) ([]Step, error)
-	// List and Open are for tests: cameras of this machine.
-	List func() ([]camera.Info, error)
-	Open func(name string, c config.Camera) (daemon.Camera, error)
+	// Probe, List and Open are for tests: the way to a broker, and cameras of this machine.
+	Probe func(context.Context, mqtt.Options) ([]mqtt.Step, error)
+	List  func() ([]camera.Info, error)
+	Open  func(name string, c config.Camera) (daemon.Camera, error)
 }
 
 // Patient is what all checks know of the machine.
@@ -56,6 +56,9 @@ func Admit(ctx context.Context, o Options) *Patient {
 		p.adoptState()
 	}
 	p.Daemon = o.Host.daemon(p.Service)
+	if p.Probe == nil {
+		p.Probe = mqtt.Probe
+	}
 	if p.List == nil {
 		p.List = camera.List
 	}

@@ -24,11 +24,12 @@ type Service struct {
 	User           string
 	Groups         []string // supplementary ones
 	StateDirectory string
-	Problem        string // why systemd couldn't be asked
+	Credentials    map[string]string // files that systemd hands to the service, by their names
+	Problem        string            // why systemd couldn't be asked
 }
 
 var properties = []string{"LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "StateChangeTimestamp", "ExecMainStatus", "NRestarts", "MainPID",
-	"User", "SupplementaryGroups", "StateDirectory"}
+	"User", "SupplementaryGroups", "StateDirectory", "LoadCredential"}
 
 // service asks systemd.
 func (h Host) service(ctx context.Context, unit string) Service {
@@ -42,9 +43,15 @@ func (h Host) service(ctx context.Context, unit string) Service {
 		s.Problem = "systemd doesn't answer: " + err.Error()
 		return s
 	}
-	v := map[string]string{}
+	v, credentials := map[string]string{}, map[string]string{}
 	for line := bufio.NewScanner(bytes.NewReader(out)); line.Scan(); {
 		key, value, _ := strings.Cut(line.Text(), "=")
+		if key == "LoadCredential" {
+			if name, path, named := strings.Cut(value, ":"); named {
+				credentials[name] = path
+			}
+			continue
+		}
 		v[key] = value
 	}
 	count := func(key string) int {
@@ -57,7 +64,7 @@ func (h Host) service(ctx context.Context, unit string) Service {
 	state, _, _ := strings.Cut(v["StateDirectory"], " ")
 	return Service{Known: true, Installed: v["LoadState"] == "loaded", Active: v["ActiveState"], Sub: v["SubState"], Result: v["Result"], Enabled: v["UnitFileState"],
 		Since: v["StateChangeTimestamp"], Status: count("ExecMainStatus"), Restarts: count("NRestarts"), PID: count("MainPID"), User: v["User"],
-		Groups: strings.Fields(v["SupplementaryGroups"]), StateDirectory: state}
+		Groups: strings.Fields(v["SupplementaryGroups"]), StateDirectory: state, Credentials: credentials}
 }
 
 // serves is whether the service is installed, runs, and keeps running.
