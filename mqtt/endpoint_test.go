@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 func TestBrokerURLs(t *testing.T) {
@@ -111,16 +110,15 @@ func TestWhatGoesInTheClearIsSaidOnce(t *testing.T) {
 		"mqtt://localhost": false, "mqtt://127.0.0.2": false, "mqtt://[::1]": false} {
 		for _, password := range []string{"", filepath.Join(t.TempDir(), "none")} {
 			var log bytes.Buffer
-			o := Options{URL: url, Others: []string{url}, PasswordFile: password, Pause: newInsistent(5).pause, Log: slog.New(slog.NewTextHandler(&log, nil))}
+			o := Options{URL: url, Others: []string{url}, Device: "door-7", PasswordFile: password, Log: slog.New(slog.NewTextHandler(&log, nil))}
 			if password != "" {
-				o.Username = "me" // the file isn't there, so that nobody is connected to
-			} else {
-				o.Timeout = 10 * time.Millisecond
+				o.Username = "me"
 			}
-			c := start(t, o)
-			if err := c.Close(t.Context()); err != nil {
-				t.Error(err)
+			c, err := o.prepare()
+			if err != nil {
+				t.Fatal(err)
 			}
+			c.exposed() // as New does, which would connect to whoever is there
 			if got := strings.Count(log.String(), "in the clear"); got != 1 && want || got != 0 && !want {
 				t.Errorf("%s: said %d times, want it: %v:\n%s", url, got, want, log.String())
 			}
@@ -128,6 +126,14 @@ func TestWhatGoesInTheClearIsSaidOnce(t *testing.T) {
 				t.Errorf("%s: %v of the password:\n%s", url, got, log.String())
 			}
 		}
+	}
+	// And New does, once whatever becomes of the connection. The file isn't there, so that nobody is connected to.
+	log := &journalOf{}
+	p := newInsistent(5)
+	start(t, Options{URL: "mqtt://192.0.2.1", Username: "me", PasswordFile: filepath.Join(t.TempDir(), "none"), Pause: p.pause, Log: log.logger()})
+	take(t, "some attempts", p.done)
+	if n := log.count("in the clear"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log.b.String())
 	}
 }
 

@@ -234,6 +234,9 @@ func (a *attempt) ended() (k Kind, text, hint string) {
 		return KindClosed, "", "see the broker's log"
 	case a.asked && a.own() == nil:
 		return KindOwnMissing, "the broker asked for a certificate, got none, and closed the connection", ownMissingHint
+	case a.asked:
+		return KindClosed, "the broker asked for a certificate, got it, and closed the connection without an answer",
+			"see the broker's log: it may have something against the certificate in " + a.certFile
 	case a.tls:
 		return KindClosed, "the broker closed the connection without an answer", "see the broker's log"
 	}

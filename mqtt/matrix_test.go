@@ -141,6 +141,9 @@ func matrix(t *testing.T) map[string]conditions {
 	ca, yes, no := a.path("authority.pem"), func() bool { return true }, func() bool { return false }
 	unset := time.Date(1970, 1, 1, 0, 0, 42, 0, time.UTC)
 	old := &tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
+	trusted := x509.NewCertPool()
+	trusted.AddCert(a.cert)
+	inGo := &tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: trusted}
 	return map[string]conditions{
 		"good, TLS 1.3":               {broker: secure, ca: ca},
 		"good, TLS 1.2":               {broker: secure, env: only12, ca: ca},
@@ -167,28 +170,31 @@ func matrix(t *testing.T) map[string]conditions {
 		"the same, TLS 1.2, and a clock that nobody set": {broker: mutual, env: only12, ca: ca, cert: a.path("client-expired.pem"), synced: no, want: KindOwnExpired},
 		"an expired one, says the broker alone": {broker: serve(a, "long", anybody, "cafile "+ca, "require_certificate true"), ca: ca,
 			cert: a.path("client-expired.pem"), clock: ago.Add(-time.Second), synced: no, want: KindOwnExpired},
-		"a client certificate of tomorrow":        {broker: mutual, ca: ca, cert: a.path("client-early.pem"), synced: yes, want: KindNotYetValid},
-		"the same, and a clock that nobody set":   {broker: mutual, ca: ca, cert: a.path("client-early.pem"), synced: no, want: KindClock},
-		"a wrong password":                        {broker: closed, ca: ca, username: "me", password: "wrong", want: KindLogin},
-		"a user without a password":               {broker: closed, ca: ca, username: "me", want: KindLogin},
-		"nobody's name":                           {broker: closed, ca: ca, want: KindLogin},
-		"TLS to a port without it":                {broker: plain, ca: ca, want: KindNoTLS},
-		"a TLS port without TLS":                  {broker: secure, scheme: "mqtt", want: KindClosed},
-		"a TLS port without TLS that says so":     {raw: []byte{alertRecord, 3, 1, 0, 2, 2, 70}, scheme: "mqtt", want: KindTLSPort},
-		"nothing newer than TLS 1.1":              {server: old, ca: ca, want: KindTLSVersion},
-		"nothing that listens":                    {ca: ca, want: KindRefused},
-		"a ca_file that isn't there":              {broker: secure, ca: a.path("none.pem"), want: KindFile},
-		"a certificate with another's key":        {broker: mutual, ca: ca, cert: a.path("client.pem"), key: a.path("good.key"), want: KindFile},
-		"a certificate whose key isn't one":       {broker: mutual, ca: ca, cert: a.path("client.pem"), key: a.path("client.pem"), want: KindFile},
-		"a key that everybody can read":           {broker: mutual, ca: ca, cert: a.path("client.pem"), key: public(t, a.path("client.key")), want: KindExposed},
-		"a combined file that everybody can read": {broker: mutual, ca: ca, cert: public(t, a.path("client.pem"), a.path("client.key")), key: a.path("client.key"), want: KindExposed},
-		"a combined file for the user alone":      {broker: mutual, ca: ca, cert: joined(t, 0o600, a.path("client.pem"), a.path("client.key")), key: a.path("client.key")},
-		"a certificate that everybody can read":   {broker: mutual, ca: ca, cert: public(t, a.path("client.pem")), key: a.path("client.key")},
-		"two authorities in ca_file":              {broker: secure, ca: joined(t, 0o644, other.path("another authority.pem"), ca)},
-		"a key with a passphrase":                 {broker: mutual, ca: ca, cert: a.path("client.pem"), key: locked(t), want: KindFile},
-		"a password that everybody can read":      {broker: closed, ca: ca, username: "me", password: "public", want: KindExposed},
-		"a certificate cut off in the middle":     {broker: secure, ca: truncated(t, ca), want: KindFile},
-		"a name that has no address":              {broker: nil, ca: ca, scheme: "mqtts://no..host", want: KindName},
+		"a client certificate of tomorrow":                 {broker: mutual, ca: ca, cert: a.path("client-early.pem"), synced: yes, want: KindNotYetValid},
+		"the same, and a clock that nobody set":            {broker: mutual, ca: ca, cert: a.path("client-early.pem"), synced: no, want: KindClock},
+		"a wrong password":                                 {broker: closed, ca: ca, username: "me", password: "wrong", want: KindLogin},
+		"a user without a password":                        {broker: closed, ca: ca, username: "me", want: KindLogin},
+		"nobody's name":                                    {broker: closed, ca: ca, want: KindLogin},
+		"TLS to a port without it":                         {broker: plain, ca: ca, want: KindNoTLS},
+		"a TLS port without TLS":                           {broker: secure, scheme: "mqtt", want: KindClosed},
+		"a TLS port without TLS that says so":              {raw: []byte{alertRecord, 3, 1, 0, 2, 2, 70}, scheme: "mqtt", want: KindTLSPort},
+		"a client certificate that a broker in Go refuses": {server: inGo, ca: ca, cert: other.path("client.pem"), want: KindOwnRefused},
+		"an expired one that a broker in Go refuses":       {server: inGo, ca: ca, cert: a.path("client-expired.pem"), synced: yes, want: KindOwnExpired},
+		"no client certificate for a broker in Go":         {server: inGo, ca: ca, want: KindOwnMissing},
+		"nothing newer than TLS 1.1":                       {server: old, ca: ca, want: KindTLSVersion},
+		"nothing that listens":                             {ca: ca, want: KindRefused},
+		"a ca_file that isn't there":                       {broker: secure, ca: a.path("none.pem"), want: KindFile},
+		"a certificate with another's key":                 {broker: mutual, ca: ca, cert: a.path("client.pem"), key: a.path("good.key"), want: KindFile},
+		"a certificate whose key isn't one":                {broker: mutual, ca: ca, cert: a.path("client.pem"), key: a.path("client.pem"), want: KindFile},
+		"a key that everybody can read":                    {broker: mutual, ca: ca, cert: a.path("client.pem"), key: public(t, a.path("client.key")), want: KindExposed},
+		"a combined file that everybody can read":          {broker: mutual, ca: ca, cert: public(t, a.path("client.pem"), a.path("client.key")), key: a.path("client.key"), want: KindExposed},
+		"a combined file for the user alone":               {broker: mutual, ca: ca, cert: joined(t, 0o600, a.path("client.pem"), a.path("client.key")), key: a.path("client.key")},
+		"a certificate that everybody can read":            {broker: mutual, ca: ca, cert: public(t, a.path("client.pem")), key: a.path("client.key")},
+		"two authorities in ca_file":                       {broker: secure, ca: joined(t, 0o644, other.path("another authority.pem"), ca)},
+		"a key with a passphrase":                          {broker: mutual, ca: ca, cert: a.path("client.pem"), key: locked(t), want: KindFile},
+		"a password that everybody can read":               {broker: closed, ca: ca, username: "me", password: "public", want: KindExposed},
+		"a certificate cut off in the middle":              {broker: secure, ca: truncated(t, ca), want: KindFile},
+		"a name that has no address":                       {broker: nil, ca: ca, scheme: "mqtts://no..host", want: KindName},
 	}
 }
 
@@ -244,7 +250,7 @@ func (c conditions) options(t *testing.T) (Options, *counter) {
 	t.Helper()
 	scheme := cmp.Or(c.scheme, "mqtts")
 	var n *counter
-	o := Options{Device: "door-7", CAFile: c.ca, Username: c.username, Synced: c.synced, Timeout: 5 * time.Second}
+	o := Options{Device: "door-7", CAFile: c.ca, Username: c.username, Synced: c.synced, Timeout: patience}
 	switch {
 	case strings.Contains(scheme, "://"):
 		o.URL = scheme

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
@@ -167,4 +168,32 @@ func TestTLS(t *testing.T) {
 			t.Errorf("%s: %v, hint %q; want %q, hint %q", name, s.Err, hint(s.Err), test.failure, test.say)
 		}
 	}
+}
+
+func FuzzAuthorities(f *testing.F) {
+	f.Add([]byte(""))
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\nMIGH\n-----END CERTIFICATE-----\n"))
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\nMIGH"))
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	one := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	f.Add(one)
+	f.Add(append(one, one[:len(one)-10]...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		all, err := authorities(b)
+		if (err == nil) != (len(all) > 0) {
+			t.Fatalf("%d authorities, %v", len(all), err)
+		}
+		var again []byte
+		for _, c := range all {
+			again = append(again, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+		}
+		if got, err := authorities(again); len(all) > 0 && (err != nil || len(got) != len(all)) {
+			t.Fatalf("%d of %d come back, %v", len(got), len(all), err)
+		}
+	})
 }
