@@ -221,7 +221,7 @@ func (s *subscriber) run(ctx context.Context, c *source) {
 			var err error
 			if c, err = s.connect(ctx); err != nil && err.Error() != said {
 				said = err.Error()
-				s.log.Warn("no connection to the broker", "error", err, "hint", hint(err))
+				s.log.Warn("no connection to the broker", "error", err, "kind", KindOf(err), "hint", hint(err))
 			}
 		}
 		s.log.Info("subscribed again", "broker", s.link.endpoint.String())
