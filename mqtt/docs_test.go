@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -26,19 +27,18 @@ func TestEachKindIsInTheDocs(t *testing.T) {
 	}
 }
 
-// TestTheExamplesInTheDocsAreWhatTheirSchemasSay reads docs/sessions.md and docs/reliability.md: what is published by its schema, what is asked with the parsers.
+// TestTheExamplesInTheDocsAreWhatTheirSchemasSay reads pages with examples: what is published by its schema, what is asked with the parsers.
 func TestTheExamplesInTheDocsAreWhatTheirSchemasSay(t *testing.T) {
-	text, err := os.ReadFile("../docs/sessions.md")
-	if err != nil {
-		t.Fatal(err)
+	var text []byte
+	for _, page := range []string{"sessions", "reliability", "mqtt"} {
+		b, err := os.ReadFile("../docs/" + page + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, b...)
 	}
-	more, err := os.ReadFile("../docs/reliability.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text = append(text, more...)
 	blocks := regexp.MustCompile("(?s)```json ([a-z]+)\n(.*?)```").FindAllStringSubmatch(string(text), -1)
-	if len(blocks) < 6 {
+	if len(blocks) < 7 {
 		t.Errorf("only %d documents", len(blocks))
 	}
 	d := described(t)
@@ -75,5 +75,50 @@ func TestTheExamplesInTheDocsAreWhatTheirSchemasSay(t *testing.T) {
 		if _, err := parse([]byte(l[2])); err != nil {
 			t.Errorf("%s: %v", l[0], err)
 		}
+	}
+}
+
+// TestTheTopicsInTheDocsAreThoseOfTheDescription reads the tables of docs/mqtt.md, which has all, and of README.md.
+func TestTheTopicsInTheDocsAreThoseOfTheDescription(t *testing.T) {
+	d := described(t)
+	text, err := os.ReadFile("../docs/mqtt.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes := func(b bool) string { return map[bool]string{true: "yes", false: "no"}[b] }
+	braces := strings.NewReplacer("{", "<", "}", ">")
+	var want, got []string
+	for _, c := range d.Channels() {
+		does := "hears"
+		if c.Sends {
+			does = "sends"
+		}
+		want = append(want, fmt.Sprintf("%s, %d, %s, %s", braces.Replace(strings.TrimPrefix(c.Address, "{prefix}/{device}/")), c.QoS, yes(c.Retain), does))
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| ([012]) \\| (yes|no) \\| (sends|hears) \\| (.*) \\|$").FindAllStringSubmatch(string(text), -1) {
+		got = append(got, strings.Join(m[1:5], ", "))
+		for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(m[5], -1) {
+			if _, err := os.Stat("../docs/" + link[1]); err != nil {
+				t.Errorf("%s: %v", m[1], err)
+			}
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("docs/mqtt.md has\n%s\nand the description\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+
+	if text, err = os.ReadFile("../README.md"); err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile("(?m)^\\| `([^`→]+)` \\| ([012]), (yes|no) \\| ").FindAllStringSubmatch(string(text), -1)
+	for _, m := range rows {
+		if !slices.ContainsFunc(want, func(w string) bool { return strings.HasPrefix(w, strings.Join(m[1:], ", ")) }) {
+			t.Errorf("README.md: %s isn't so", m[0])
+		}
+	}
+	if len(rows) < 9 {
+		t.Errorf("README.md has only %d topics", len(rows))
 	}
 }
