@@ -33,6 +33,7 @@ var packaged = [...]string{"/usr/lib/systemd/system", "/lib/systemd/system"}
 var (
 	ErrNotRoot   = errors.New("only root can do that")
 	ErrNoSystemd = errors.New("systemd doesn't run here")
+	ErrOption    = errors.New("can't stand in a unit")
 )
 
 // Installer makes a service of this program, and unmakes it. Each of its steps can be done again, so that a second Install repairs whatever
@@ -80,6 +81,17 @@ func (in *Installer) Present() error {
 }
 
 func (in *Installer) path(p string) string { return filepath.Join("/", in.Root, p) }
+
+// Preview is the text of the unit that Install would install, and touches nothing.
+func (in *Installer) Preview(ctx context.Context, o InstallOptions) (string, error) {
+	unit := o.UnitOptions
+	unit.complete()
+	unit.Program, _ = o.Place()
+	if groups, err := in.groups(ctx); err == nil {
+		unit.Groups = groups
+	}
+	return Unit(unit)
+}
 
 func (in *Installer) say(format string, args ...any) {
 	if in.Say != nil {
@@ -143,7 +155,7 @@ func (in *Installer) Install(ctx context.Context, o InstallOptions) (err error) 
 	}
 	for _, hidden := range []string{"/home/", "/root/", "/tmp/", "/var/tmp/", "/run/"} {
 		if strings.HasPrefix(unit.Config, hidden) {
-			return &Error{"check the options", fmt.Errorf("configuration %s: the service sees nothing in %s", unit.Config, hidden), "put it into /etc/livenessd"}
+			return &Error{"check the options", fmt.Errorf("configuration %s %w: the service sees nothing in %s", unit.Config, ErrOption, hidden), "put it into /etc/livenessd"}
 		}
 	}
 	for _, folder := range packaged {

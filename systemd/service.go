@@ -2,8 +2,10 @@ package systemd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -315,6 +317,25 @@ func (in *Installer) purge(ctx context.Context, o *UnitOptions) error {
 		}); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// Said reads what the service said of itself last, as JSON, from its runtime directory.
+func (in *Installer) Said(name string, into any) error {
+	o := UnitOptions{Name: name, Program: placedProgram}
+	o.complete()
+	if err := o.check(); err != nil {
+		return err
+	}
+	const limit = 1 << 20 // it is the service's file, and may be whatever that was made to write
+	f, err := os.Open(in.path(filepath.Join(runRoot, o.Name, "status.json")))
+	if err != nil {
+		return &Error{"read what the service said", err, ""}
+	}
+	defer f.Close()
+	if err := json.NewDecoder(io.LimitReader(f, limit)).Decode(into); err != nil {
+		return &Error{"read what the service said", err, ""}
 	}
 	return nil
 }

@@ -52,6 +52,12 @@ func (o *UnitOptions) complete() {
 	}
 }
 
+// ConfigPath is the configuration file of the service.
+func (o UnitOptions) ConfigPath() string {
+	o.complete()
+	return o.Config
+}
+
 var (
 	nameForm = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,30}$`)
 	pathForm = regexp.MustCompile(`^(/[A-Za-z0-9._+:@-]+)+$`)
@@ -61,19 +67,19 @@ var (
 func (o *UnitOptions) check() error {
 	for what, name := range map[string]string{"name": o.Name, "user": o.User} {
 		if !nameForm.MatchString(name) {
-			return &Error{"check the options", fmt.Errorf("%s %.60q", what, name), "use lower-case letters, digits, - and _, at most 31 of them, a letter first"}
+			return &Error{"check the options", fmt.Errorf("%s %.60q %w", what, name, ErrOption), "use lower-case letters, digits, - and _, at most 31 of them, a letter first"}
 		}
 	}
 	for what, path := range map[string]string{"program": o.Program, "configuration": o.Config} {
 		if !pathForm.MatchString(path) || filepath.Clean(path) != path {
-			return &Error{"check the options", fmt.Errorf("%s %.200q", what, path), "use an absolute path of letters, digits and any of . _ + : @ -"}
+			return &Error{"check the options", fmt.Errorf("%s %.200q %w", what, path, ErrOption), "use an absolute path of letters, digits and any of . _ + : @ -"}
 		}
 	}
 	if bad := slices.IndexFunc(o.Groups, func(g string) bool { return !nameForm.MatchString(g) }); bad >= 0 {
-		return &Error{"check the options", fmt.Errorf("group %.60q", o.Groups[bad]), "name groups as /etc/group does"}
+		return &Error{"check the options", fmt.Errorf("group %.60q %w", o.Groups[bad], ErrOption), "name groups as /etc/group does"}
 	}
 	if strings.ContainsAny(o.Made, "\r\n\\{") {
-		return &Error{"check the options", fmt.Errorf("comment %.60q", o.Made), "leave it in one line"}
+		return &Error{"check the options", fmt.Errorf("comment %.60q %w", o.Made, ErrOption), "leave it in one line"}
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/systemd"
 )
 
 // Exit codes, after sysexits.h.
@@ -35,6 +36,7 @@ type Process struct {
 	Args           []string
 	Stdout, Stderr io.Writer
 	Version        string
+	Services       *systemd.Installer // keeps services; nil: this machine's systemd
 }
 
 // failure is an error that knows its exit code.
@@ -94,7 +96,11 @@ func exitCode(err error) int {
 		return f.code
 	case errors.As(err, &problems):
 		return ExitConfig
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, systemd.ErrOption):
+		return ExitUsage
+	case errors.Is(err, systemd.ErrNoSystemd):
+		return ExitUnavailable
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, systemd.ErrNotRoot):
 		return ExitPermission
 	case errors.Is(err, daemon.ErrConfig):
 		return ExitConfig
@@ -121,6 +127,7 @@ func (a *app) root() *cobra.Command {
 		return fail(ExitUsage, fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
 	})
 	root.AddCommand(a.run(), a.demo(), a.check(), a.cameras(), a.score(), a.evaluate(), a.calibrate(), a.bench(), a.models(), a.keys(), a.doctor(), a.version())
+	root.AddCommand(a.install(), a.uninstall(), a.start(), a.stop(), a.restart(), a.status())
 	return root
 }
 

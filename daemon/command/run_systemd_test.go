@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/livenessd/livenessd/daemon"
+	"github.com/livenessd/livenessd/daemon/doctor"
 	"github.com/livenessd/livenessd/mqtt"
 )
 
@@ -63,7 +64,7 @@ func toldOf(t *testing.T, directory string, is func(daemon.Health) bool) daemon.
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		var h daemon.Health
-		b, err := os.ReadFile(filepath.Join(directory, statusName))
+		b, err := os.ReadFile(filepath.Join(directory, doctor.StatusFile))
 		if err == nil {
 			if err = json.Unmarshal(b, &h); err != nil {
 				t.Fatalf("%v: %s", err, b)

@@ -9,12 +9,10 @@ import (
 	"strings"
 
 	"github.com/livenessd/livenessd/daemon"
+	"github.com/livenessd/livenessd/daemon/doctor"
 )
 
-// statusName is the file in the runtime directory in which a running daemon says how it is doing, for `livenessd status`.
-const statusName = "status.json"
-
-// statusFile writes a health whole or not at all. Without a runtime directory nobody reads it.
+// statusFile writes a health into the runtime directory, whole or not at all, for status and doctor. Without a runtime directory nobody reads it.
 func statusFile(directory string) func(daemon.Health) error {
 	directory, _, _ = strings.Cut(directory, ":")
 	if !filepath.IsAbs(directory) {
@@ -25,7 +23,7 @@ func statusFile(directory string) func(daemon.Health) error {
 		if err != nil {
 			return fmt.Errorf("command: write status: %w", err)
 		}
-		f, err := os.CreateTemp(directory, "."+statusName+".*")
+		f, err := os.CreateTemp(directory, "."+doctor.StatusFile+".*")
 		if err != nil {
 			return fmt.Errorf("command: write status: %w", err)
 		}
@@ -39,6 +37,6 @@ func statusFile(directory string) func(daemon.Health) error {
 		if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
 			return err
 		}
-		return os.Rename(f.Name(), filepath.Join(directory, statusName))
+		return os.Rename(f.Name(), filepath.Join(directory, doctor.StatusFile))
 	}
 }

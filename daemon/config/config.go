@@ -8,9 +8,11 @@
 package config
 
 import (
+	_ "embed"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -227,6 +229,12 @@ func (l Log) SlogLevel() slog.Level {
 	return slog.LevelInfo
 }
 
+//go:embed example.yaml
+var example []byte
+
+// Example is a file with every key, its default and what it means.
+func Example() []byte { return slices.Clone(example) }
+
 // Default is the configuration of an empty file on this machine.
 func Default() Config { return thisMachine().config() }
 
@@ -255,13 +263,16 @@ func thisMachine() machine {
 	return machine{host, stateDirectory(os.Getenv("STATE_DIRECTORY"), os.Geteuid(), home), credential(os.Getenv("CREDENTIALS_DIRECTORY"))}
 }
 
-// credential is the file of the broker's password in systemd's folder of credentials, "" if there is none.
+// credential is the file of the broker's password in systemd's folder of credentials, "" if there is none. Our own unit hands a whole folder
+// over, the files of which systemd names after it.
 func credential(folder string) string {
-	path := filepath.Join(folder, Credential)
-	if _, err := os.Lstat(path); folder == "" || err != nil {
-		return ""
+	for _, name := range []string{Credential, "livenessd_" + Credential} {
+		path := filepath.Join(folder, name)
+		if _, err := os.Lstat(path); folder != "" && err == nil {
+			return path
+		}
 	}
-	return path
+	return ""
 }
 
 // stateDirectory is where state is kept unless the configuration says otherwise. systemd gives a list, separated by colons.

@@ -633,8 +633,14 @@ func TestCredentialOfSystemdIsThePassword(t *testing.T) {
 	if err := os.WriteFile(path, []byte("x"), 0o400); err != nil {
 		t.Fatal(err)
 	}
+	whole := t.TempDir()
+	ours := filepath.Join(whole, "livenessd_mqtt-password")
+	if err := os.WriteFile(ours, []byte("x"), 0o400); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct{ folder, text, want string }{
 		{folder, "mqtt: {username: me}", path},
+		{whole, "mqtt: {username: me}", ours},
 		{folder, "mqtt: {username: me, password_file: other}", "other"},
 		{folder, "mqtt: {prefix: x}", ""}, // nobody logs in
 		{"", "mqtt: {username: me}", ""},
