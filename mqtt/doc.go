@@ -27,5 +27,6 @@
 // restart. What fails is an Error, whose Kind and Hint say what it is and what to do; Probe looks for it step by step. None of it is tried
 // again faster than anything else.
 //
-// For subscribers there are Subscribe, ParseVerdict, ParseGap, the JSON Schemas of the documents and an AsyncAPI description of all topics (Schemas).
+// For subscribers there is Subscriber, which tells of each verdict once, whether anybody may act on it, what was refused, and what is missing;
+// below it Subscribe, ParseVerdict, ParseGap, the JSON Schemas of the documents and an AsyncAPI description of all topics (Schemas).
 package mqtt

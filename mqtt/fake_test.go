@@ -300,7 +300,7 @@ func leftovers() int {
 	buf := make([]byte, 1<<20)
 	n := 0
 	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		if strings.Contains(g, "paho.mqtt.golang") || strings.Contains(g, "(*Client).run") || strings.Contains(g, "(*subscriber).run") {
+		if strings.Contains(g, "paho.mqtt.golang") || strings.Contains(g, "(*Client).run") || strings.Contains(g, "(*subscriber).run") || strings.Contains(g, "(*Subscriber).run") {
 			n++
 		}
 	}

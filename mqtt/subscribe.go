@@ -40,6 +40,8 @@ type Received struct {
 	Topic    string
 	Payload  []byte
 	Retained bool // it is older than the subscription
+
+	change *Connection // instead of a message: the connection changed
 }
 
 // Subscribe returns what is published below a device's topics, in the order in which the broker sends it. It returns as soon as the
@@ -67,6 +69,7 @@ type subscriber struct {
 	link     linkOptions
 	filter   string
 	received chan Received
+	notices  bool // changes of the connection are handed on, too
 	log      *slog.Logger
 	pause    func(context.Context, time.Duration)
 }
@@ -155,6 +158,7 @@ func (s *subscriber) connect(ctx context.Context) (*source, error) {
 		l.end()
 		return nil, l.explain("subscribe to "+s.filter+" at", err)
 	}
+	s.note(ctx, Connection{Connected: true})
 	for _, m := range early {
 		s.hand(ctx, m)
 	}
@@ -165,6 +169,13 @@ func (s *subscriber) hand(ctx context.Context, m Received) {
 	select {
 	case s.received <- m:
 	case <-ctx.Done():
+	}
+}
+
+// note hands on that the connection changed. Before the first message there is room for it.
+func (s *subscriber) note(ctx context.Context, c Connection) {
+	if s.notices {
+		s.hand(ctx, Received{change: &c})
 	}
 }
 
@@ -208,7 +219,9 @@ func (s *subscriber) run(ctx context.Context, c *source) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.log.Warn("lost the connection to the broker", "error", c.explain("stay connected to", c.wire.cause()))
+		lost := c.explain("stay connected to", c.wire.cause())
+		s.log.Warn("lost the connection to the broker", "error", lost)
+		s.note(ctx, Connection{Err: lost})
 		if time.Since(began) > settled {
 			attempt = 0
 		}
@@ -222,6 +235,7 @@ func (s *subscriber) run(ctx context.Context, c *source) {
 			if c, err = s.connect(ctx); err != nil && err.Error() != said {
 				said = err.Error()
 				s.log.Warn("no connection to the broker", "error", err, "kind", KindOf(err), "hint", hint(err))
+				s.note(ctx, Connection{Err: err})
 			}
 		}
 		s.log.Info("subscribed again", "broker", s.link.endpoint.String())

@@ -169,19 +169,6 @@ func (a *app) printMessage(m mqtt.Received) error {
 	if err != nil {
 		return err
 	}
-	line := fmt.Sprintf("%s  camera %s  %-9s", v.DecidedAt.Local().Format("15:04:05.000"), v.Camera, strings.ToUpper(string(v.Verdict)))
-	if v.Code != nil {
-		line += fmt.Sprintf("  %s", *v.Code)
-		if v.Attack != "" {
-			line += " (" + v.Attack + ")"
-		}
-	}
-	if v.Score != nil {
-		line += fmt.Sprintf("  score %.3f of %d frames", *v.Score, v.Frames)
-	}
-	if v.Face != nil {
-		line += fmt.Sprintf("  face %d×%d at %d,%d", v.Face.Width, v.Face.Height, v.Face.X, v.Face.Y)
-	}
-	_, err = fmt.Fprintf(a.Stdout, "%s  → %s\n", line, v.Action)
+	_, err = fmt.Fprintf(a.Stdout, "%s  camera %s  %s  → %s\n", v.DecidedAt.Local().Format("15:04:05.000"), v.Camera, outcome(v), v.Action)
 	return err
 }
