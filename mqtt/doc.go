@@ -27,6 +27,9 @@
 // restart. What fails is an Error, whose Kind and Hint say what it is and what to do; Probe looks for it step by step. None of it is tried
 // again faster than anything else.
 //
+// With Options.HomeAssistant the client tells a Home Assistant at the same broker what the device is, and removes there what was told before and is no
+// more. What it told it doesn't remember itself: see Announced.
+//
 // For subscribers there is Subscriber, which tells of each verdict once, whether anybody may act on it, what was refused, and what is missing;
 // below it Subscribe, ParseVerdict, ParseGap, the JSON Schemas of the documents and an AsyncAPI description of all topics (Schemas).
 package mqtt

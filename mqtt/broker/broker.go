@@ -35,6 +35,7 @@ type Options struct {
 type Broker struct {
 	server *mqtt.Server
 	port   int
+	order  *order
 	close  func() error
 }
 
@@ -47,11 +48,12 @@ func Start(o Options) (*Broker, error) {
 		return nil, err
 	}
 	s := mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler), InlineClient: true})
+	line := &order{aliases: s.Options.Capabilities.TopicAliasMaximum}
 	hooks := []mqtt.Hook{
 		new(auth.AllowHook), // lets everybody in; without any hook nobody would be
-		&order{aliases: s.Options.Capabilities.TopicAliasMaximum},
+		line,
 	}
-	b := &Broker{server: s, port: l.Addr().(*net.TCPAddr).Port, close: sync.OnceValue(s.Close)}
+	b := &Broker{server: s, order: line, port: l.Addr().(*net.TCPAddr).Port, close: sync.OnceValue(s.Close)}
 	for _, h := range hooks {
 		err = errors.Join(err, s.AddHook(h, nil))
 	}
@@ -93,6 +95,10 @@ func (b *Broker) URL() string { return fmt.Sprintf("mqtt://%s:%d", host, b.port)
 
 // Publish is what a client that isn't there says, with QoS 1.
 func (b *Broker) Publish(topic string, payload []byte, retained bool) error {
+	if retained {
+		b.order.mu.Lock()
+		defer b.order.mu.Unlock()
+	}
 	if err := b.server.Publish(topic, payload, retained, 1); err != nil {
 		return fmt.Errorf("broker: publish on %s: %w", topic, err)
 	}

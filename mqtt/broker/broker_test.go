@@ -168,3 +168,35 @@ func TestInvalidPacketsDoNotStopTheBroker(t *testing.T) {
 		cancel()
 	}
 }
+
+// TestAMessageOnItsWayRefusesNoSubscription subscribes under the number of a message that the client hasn't acknowledged: numbers of the two
+// directions have nothing to do with each other.
+func TestAMessageOnItsWayRefusesNoSubscription(t *testing.T) {
+	b, err := broker.Start(broker.Options{Port: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.Publish("a", []byte("x"), true); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", strings.TrimPrefix(b.URL(), "mqtt://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	exchange := func(packet, want string) {
+		t.Helper()
+		if _, err := c.Write([]byte(packet)); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
+			t.Fatalf("%x, %v; want %x", got, err, want)
+		}
+	}
+	exchange("\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c", "\x20\x02\x00\x00")
+	exchange("\x82\x06\x00\x07\x00\x01a\x01", "\x90\x03\x00\x07\x01\x33\x06\x00\x01a\x00\x01x") // and the message, under number 1
+	exchange("\x82\x06\x00\x01\x00\x01b\x01", "\x90\x03\x00\x01\x01")
+	exchange("\x40\x02\x00\x01\xc0\x00", "\xd0\x00") // the late acknowledgement is nothing to it
+}

@@ -14,6 +14,9 @@ import (
 //
 // mochi tells a hook when it begins with a packet and when it has ended, but not of one that it finds invalid in between: the
 // hook has to ask first what mochi will ask.
+//
+// Nor does it keep its own packets' numbers apart from the client's: a subscription whose number is that of a message on its way to the client is
+// refused. Then that message is taken for acknowledged.
 type order struct {
 	mqtt.HookBase
 	aliases uint16 // highest topic alias that mochi allows
@@ -25,7 +28,7 @@ var _ mqtt.Hook = (*order)(nil)
 func (o *order) ID() string { return "order" }
 
 func (o *order) Provides(b byte) bool {
-	return slices.Contains([]byte{mqtt.OnPacketRead, mqtt.OnPacketProcessed, mqtt.OnWill, mqtt.OnWillSent}, b)
+	return slices.Contains([]byte{mqtt.OnPacketRead, mqtt.OnPacketProcessed, mqtt.OnWill, mqtt.OnWillSent, mqtt.OnSubscribe}, b)
 }
 
 // alone tells whether a packet has to wait for others.
@@ -46,10 +49,17 @@ func (o *order) OnPacketRead(_ *mqtt.Client, pk packets.Packet) (packets.Packet,
 	return pk, nil
 }
 
-func (o *order) OnPacketProcessed(_ *mqtt.Client, pk packets.Packet, _ error) {
-	if o.alone(pk) {
+func (o *order) OnPacketProcessed(c *mqtt.Client, pk packets.Packet, _ error) {
+	if !c.Net.Inline && o.alone(pk) { // what wasn't read, Publish has put in order
 		o.mu.Unlock()
 	}
+}
+
+func (o *order) OnSubscribe(c *mqtt.Client, pk packets.Packet) packets.Packet {
+	if own, there := c.State.Inflight.Get(pk.PacketID); there && own.FixedHeader.Type == packets.Publish && c.State.Inflight.Delete(pk.PacketID) {
+		c.State.Inflight.IncreaseSendQuota()
+	}
+	return pk
 }
 
 // OnWill comes before a will is published, unless that is put off, which only MQTT 5 can ask for.
