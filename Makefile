@@ -20,12 +20,16 @@ export LIVENESSD_BIN := $(B)/livenessd
 
 BUILD_PACKAGES := gcc libc6-dev libturbojpeg0-dev npm
 TEST_PACKAGES := mosquitto
+COMPILER_amd64 := gcc-x86-64-linux-gnu libc6-dev-amd64-cross
+COMPILER_arm64 := gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+COMPILER_armhf := gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
+DEBIAN := $(shell dpkg --print-architecture 2>/dev/null)
 LAB_PACKAGES := $(shell cat cross/lab/packages)
 
 .PHONY: help
 help: ## tell the targets
 	@echo "livenessd: tells living faces from prints and screens at the camera, and publishes verdicts over MQTT"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z0-9 -]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 25
 
 .PHONY: demo
 demo: build ## set up, build, and show the main job: verdicts from a camera, or from a built-in clip
@@ -71,6 +75,16 @@ nocgo: ## everything compiles without cgo, and the tests that need no C library 
 lab: build ## the tests in a virtual machine with real camera drivers and a real broker
 	@cross/setup $(LAB_PACKAGES)
 	LIVENESSD_LAB=1 go test -count=1 -v -timeout 60m ./cross/lab/...
+
+.PHONY: amd64 arm64 armhf
+amd64 arm64 armhf: $(B)/tflite/fetched ## build build/ARCH/livenessd for that architecture, as packages carry it
+ifeq ($(DEBIAN),)
+	$(error make $@ needs Debian or one of its children)
+endif
+	@cross/setup $(if $(filter $@,$(DEBIAN)),gcc libc6-dev libturbojpeg0-dev,$(COMPILER_$@))
+	@$(if $(filter $@,$(DEBIAN)),,[ -e $(B)/sysroot/$@/usr ] || cross/sysroot $@ $(B)/sysroot/$@)
+	VERSION=$(VERSION) cross/compile $@ $(B)/$@/livenessd
+	@if [ -e $(B)/tflite/linux_$@ ]; then install -m 644 -C $(B)/tflite/linux_$@/libtensorflowlite_c.so $(B)/$@/; fi
 
 .PHONY: bench
 bench: build ## the Go benchmarks, and what a frame costs

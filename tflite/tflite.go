@@ -34,7 +34,7 @@ var ErrClosed = errors.New("tflite: the interpreter is closed")
 
 // LoadOptions is where the library is looked for.
 type LoadOptions struct {
-	Path string // of the library; "" looks at LIVENESSD_TFLITE, beside the binary, in the lib/livenessd of its tree, in /usr/lib/livenessd, where the system has libraries
+	Path string // of the library; "" looks at LIVENESSD_TFLITE, beside the binary, in the lib/livenessd of its tree, in /usr/local/lib/livenessd and /usr/lib/livenessd, where the system has libraries
 }
 
 // Type of a tensor's elements.
@@ -196,5 +196,6 @@ func (o LoadOptions) candidates() []string {
 		dir := filepath.Dir(exe)
 		paths = append(paths, filepath.Join(dir, Library), filepath.Join(dir, "lib", Library), filepath.Join(dir, "../lib/livenessd", Library))
 	}
-	return append(paths, filepath.Join("/usr/lib/livenessd", Library), Library)
+	// The first is for what an administrator brings where the package has none.
+	return append(paths, filepath.Join("/usr/local/lib/livenessd", Library), filepath.Join("/usr/lib/livenessd", Library), Library)
 }

@@ -41,9 +41,9 @@ func TestWhereTheLibraryIsLookedFor(t *testing.T) {
 	}
 	t.Setenv(LibraryVariable, "")
 	got := (LoadOptions{}).candidates()
-	if len(got) != 5 || !strings.HasSuffix(got[0], "/"+Library) || !strings.HasSuffix(got[2], "/lib/livenessd/"+Library) ||
-		got[3] != "/usr/lib/livenessd/"+Library || got[4] != Library {
-		t.Errorf("nothing named gives %v, want beside the binary, its lib, the lib/livenessd beside its folder, /usr/lib/livenessd and the system's", got)
+	if len(got) != 6 || !strings.HasSuffix(got[0], "/"+Library) || !strings.HasSuffix(got[2], "/lib/livenessd/"+Library) ||
+		got[3] != "/usr/local/lib/livenessd/"+Library || got[4] != "/usr/lib/livenessd/"+Library || got[5] != Library {
+		t.Errorf("nothing named gives %v, want beside the binary, its lib, the lib/livenessd beside its folder, those below /usr/local and /usr, and the system's", got)
 	}
 }
 
