@@ -86,6 +86,11 @@ endif
 	VERSION=$(VERSION) cross/compile $@ $(B)/$@/livenessd
 	@if [ -e $(B)/tflite/linux_$@ ]; then install -m 644 -C $(B)/tflite/linux_$@/libtensorflowlite_c.so $(B)/$@/; fi
 
+.PHONY: field
+field: build ## what a technician meets: all faults that the lab can put into a machine, each looked at by doctor (ten minutes)
+	@cross/setup $(LAB_PACKAGES)
+	LIVENESSD_LAB=all go test -count=1 -v -timeout 60m -run '^TestLab$$/^doctor$$' ./cross/lab
+
 .PHONY: bench
 bench: build ## the Go benchmarks, and what a frame costs
 	go test -run '^$$' -bench . -benchmem ./...

@@ -24,11 +24,17 @@ var kinds = map[mqtt.Kind]Cause{
 
 var levels = map[mqtt.Outcome]Level{mqtt.Passed: OK, mqtt.Warned: Warning, mqtt.Failed: Failure, mqtt.Skipped: Skipped}
 
-func (c broker) Look(ctx context.Context) []Finding {
-	o := daemon.Broker(c.p.Config, slog.New(slog.DiscardHandler))
+// broker is what the service knows of its brokers.
+func (p *Patient) broker() mqtt.Options {
+	o := daemon.Broker(p.Config, slog.New(slog.DiscardHandler))
 	if o.Username != "" && o.PasswordFile == "" {
-		o.PasswordFile = c.p.Service.Credentials[config.Credential] // which systemd hands to the service alone
+		o.PasswordFile = p.Service.Credentials[config.Credential] // which systemd hands to the service alone
 	}
+	return o
+}
+
+func (c broker) Look(ctx context.Context) []Finding {
+	o := c.p.broker()
 	steps, err := c.p.Probe(ctx, o)
 	if err != nil {
 		return []Finding{failure(Configuration, daemon.Hint(err), "%s", err)}

@@ -11,9 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/livenessd/livenessd/camera"
+	"github.com/livenessd/livenessd/mqtt"
 	"github.com/livenessd/livenessd/tflite"
 )
 
@@ -21,7 +24,7 @@ import (
 const lines = "1000"
 
 // Bundle writes an archive (tar.gz) for whoever helps from afar: what was found, versions, the configuration in effect, the cameras, what
-// the daemon says of itself and the journal's last lines, all of it text, without secrets.
+// the daemon says of itself, here and at the broker, and the journal's last lines, all of it text, without secrets.
 func (p *Patient) Bundle(ctx context.Context, w io.Writer, r Report) error {
 	secrets := NewSecrets(p.Config)
 	z := gzip.NewWriter(w)
@@ -46,6 +49,7 @@ func (p *Patient) Bundle(ctx context.Context, w io.Writer, r Report) error {
 		{"versions.txt", p.versions()},
 		{"configuration.yaml", p.effective()},
 		{"cameras.json", p.cameraList()},
+		{"documents.json", p.documents(ctx)},
 		{"status.json", text(p.Host.Runtime, StatusFile)},
 		{"unit.txt", p.output(ctx, "systemctl", "cat", "--no-pager", p.Unit)},
 		{"journal.txt", p.output(ctx, "journalctl", "--no-pager", "--quiet", "--output=short-iso", "--lines="+lines, "--unit="+p.Unit)},
@@ -126,6 +130,38 @@ func (p *Patient) cameraList() string {
 		list = []camera.Info{}
 	}
 	return encode(list)
+}
+
+// listening is how long documents that are retained may take to come.
+const listening = 3 * time.Second
+
+// mostDocuments is more than a device has.
+const mostDocuments = 200
+
+// documents is what is retained at the broker of this device: info, states, availability, and no verdicts.
+func (p *Patient) documents(ctx context.Context) string {
+	if p.Problem != nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, listening)
+	defer cancel()
+	o := p.broker()
+	received, err := p.Subscribe(ctx, mqtt.SubscribeOptions{URL: o.URL, Prefix: o.Prefix, Device: o.Device, Username: o.Username, PasswordFile: o.PasswordFile,
+		CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile, Timeout: listening})
+	if err != nil {
+		return encode(map[string]string{"error": err.Error()})
+	}
+	all := map[string]json.RawMessage{}
+	for m := range received {
+		if !m.Retained || len(all) == mostDocuments {
+			continue
+		}
+		all[m.Topic] = m.Payload
+		if !json.Valid(m.Payload) {
+			all[m.Topic] = json.RawMessage(strconv.Quote(string(m.Payload)))
+		}
+	}
+	return encode(all)
 }
 
 func (p *Patient) output(ctx context.Context, name string, args ...string) string {

@@ -4,12 +4,16 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/base64"
+	"errors"
 	"io"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/livenessd/livenessd/mqtt"
 )
 
 func TestSecretsAreTakenOut(t *testing.T) {
@@ -18,14 +22,14 @@ func TestSecretsAreTakenOut(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"what a secret file says", "login with hunter2 failed", "login with [redacted] failed"},
 		{"a password in a log", `level=INFO password=tops3cret user=u`, `level=INFO password=[redacted] user=u`},
-		{"in JSON", `{"password":"a b c","x":1}`, `{"password":[redacted],"x":1}`},
+		{"in JSON", `{"password":"a b c","x":1}`, `{"password":"[redacted]","x":1}`},
 		{"in YAML", "api_key: abc", "api_key: [redacted]"},
 		{"a bearer", "Authorization: Bearer abc.def", "Authorization: [redacted]"},
 		{"in a URL", "mqtt://u:secret@host:1883", "mqtt://[redacted]@host:1883"},
 		{"a key", "x\n-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\ny", "x\n[redacted]\ny"},
 		{"a key that is cut off", "-----BEGIN EC PRIVATE KEY-----\nMIIE", "[redacted]"},
 		{"a signed verdict", "jws eyJhbGciOiJFZERTQSJ9.eyJhIjoxfQ.c2ln.", "jws [redacted]."},
-		{"a person", `subject=u1 nonce=n-1 "subject":"Jane Doe"`, `subject=[redacted] nonce=[redacted] "subject":[redacted]`},
+		{"a person", `subject=u1 nonce=n-1 "subject":"Jane Doe"`, `subject=[redacted] nonce=[redacted] "subject":"[redacted]"`},
 		{"a picture in text", strings.Repeat("QUJD", 50) + "==", "[redacted]"},
 		{"bytes", "a\nb\x00\xff\nc", "a\n[redacted: not text]\nc"},
 		{"colours", "\x1b[31mb", "[31mb"},
@@ -77,6 +81,14 @@ func TestABundleHasNoSecretAndNoPicture(t *testing.T) {
 	if p.Problem != nil {
 		t.Fatal(p.Problem)
 	}
+	p.Subscribe = func(context.Context, mqtt.SubscribeOptions) (<-chan mqtt.Received, error) {
+		c := make(chan mqtt.Received, 8)
+		defer close(c)
+		c <- mqtt.Received{Topic: "livenessd/lab/availability", Payload: []byte("online"), Retained: true}
+		c <- mqtt.Received{Topic: "livenessd/lab/info", Payload: []byte(`{"version":"1.2.3","token":"planted-at-the-broker"}`), Retained: true}
+		c <- mqtt.Received{Topic: "livenessd/lab/camera/front/verdict", Payload: []byte(`{"verdict":"planted-verdict"}`)}
+		return c, nil
+	}
 	r := Report{Version: "1.2.3", At: m.Now(), Findings: []Finding{failure(Other, "look at correct horse battery", "login with correct horse battery failed")}}
 	var archive bytes.Buffer
 	if err := p.Bundle(t.Context(), &archive, r); err != nil {
@@ -114,13 +126,13 @@ func TestABundleHasNoSecretAndNoPicture(t *testing.T) {
 		name := strings.TrimPrefix(h.Name, "livenessd-doctor/")
 		names, files[name] = append(names, name), string(b)
 	}
-	want := []string{"doctor.txt", "doctor.json", "versions.txt", "configuration.yaml", "cameras.json", "status.json", "unit.txt", "journal.txt", "kernel.txt"}
+	want := []string{"doctor.txt", "doctor.json", "versions.txt", "configuration.yaml", "cameras.json", "documents.json", "status.json", "unit.txt", "journal.txt", "kernel.txt"}
 	if !slices.Equal(names, want) {
 		t.Errorf("%v, want %v", names, want)
 	}
 	// What helps is there.
 	for name, want := range map[string]string{"doctor.txt": "login with [redacted] failed", "versions.txt": "livenessd 1.2.3", "configuration.yaml": "username: door",
-		"unit.txt": "ExecStart=/usr/bin/livenessd run", "journal.txt": "ready", "kernel.txt": "new high-speed USB device"} {
+		"unit.txt": "ExecStart=/usr/bin/livenessd run", "journal.txt": "ready", "kernel.txt": "new high-speed USB device", "documents.json": `"livenessd/lab/availability": "online"`} {
 		if !strings.Contains(files[name], want) {
 			t.Errorf("%s lacks %q:\n%s", name, want, files[name])
 		}
@@ -130,6 +142,9 @@ func TestABundleHasNoSecretAndNoPicture(t *testing.T) {
 func TestABundleIsItsOwnersAlone(t *testing.T) {
 	m := aMachine(t, nil)
 	p := m.patient(t, "{}")
+	p.Subscribe = func(context.Context, mqtt.SubscribeOptions) (<-chan mqtt.Received, error) {
+		return nil, errors.New("away")
+	}
 	path := m.root + "/bundle.tar.gz"
 	if err := p.WriteBundle(t.Context(), path, Report{At: m.Now()}); err != nil {
 		t.Fatal(err)

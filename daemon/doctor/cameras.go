@@ -58,8 +58,11 @@ func (c cameras) one(ctx context.Context, name string, cfg config.Camera, list [
 	if path == "" {
 		return []Finding{failure(Absent, nothing(list), "no usable camera found")}
 	}
-	if cfg.Path == "" {
+	switch {
+	case cfg.Path == "":
 		out = append(out, ok("no path is configured, and %s is taken: %s", path, card(info)))
+	case info != nil:
+		out = append(out, ok("%s: %s", path, card(info)))
 	}
 	f, usable := c.node(path, list)
 	out = append(out, f...)
@@ -125,7 +128,15 @@ func card(i *camera.Info) string {
 	if i == nil {
 		return "unknown"
 	}
-	return i.Card + ", driver " + i.Driver
+	var formats []string
+	for _, f := range i.Formats {
+		formats = append(formats, strings.TrimSpace(f.FourCC))
+	}
+	const few = 6 // vivid has 83
+	if n := len(formats); n > few {
+		formats = append(formats[:few], fmt.Sprintf("and %d more", n-few))
+	}
+	return i.Card + ", driver " + i.Driver + ", formats " + strings.Join(formats, " ")
 }
 
 // nothing says what to do where a camera isn't there.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -60,7 +61,29 @@ func (c disk) Look(context.Context) []Finding {
 	if s.Memory {
 		return append(out, warning("name a folder on a disk in state", "%s is in memory: bans and verdicts that wait are lost when the power goes", at).of("wear"))
 	}
-	return append(out, h.wear(s).of("wear"))
+	out = append(out, h.wear(s).of("wear"))
+	if f, is := c.written(); is {
+		out = append(out, f.of("wear"))
+	}
+	return out
+}
+
+// written is how much the daemon that runs has handed to the system for writing since it was started.
+func (c disk) written() (Finding, bool) {
+	d := c.p.Daemon
+	up := c.p.Host.Now().Sub(d.Started)
+	if d.PID == 0 || d.Started.IsZero() || up < time.Minute {
+		return Finding{}, false
+	}
+	for line := range strings.Lines(text(c.p.Host.Proc, strconv.Itoa(d.PID), "io")) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		n, err := strconv.ParseInt(value, 10, 64)
+		if key == "write_bytes" && err == nil {
+			year := int64(float64(n) / up.Hours() * 24 * 365)
+			return ok("the daemon that runs has written %s in %v; that would be %s a year", size(n), up.Round(time.Minute), size(year)), true
+		}
+	}
+	return Finding{}, false
 }
 
 // writable tells whether the service's user may write there, and whether the disk takes it.

@@ -340,6 +340,8 @@ func TestTheDisk(t *testing.T) {
 		{"eMMC, old", "", with("0x09 0x02", "0x01"), nil, Ownership{UID: 993, Mode: 0o750}},
 		{"eMMC, at its end", "", with("0x0b 0x0b", "0x03"), nil, Ownership{UID: 993, Mode: 0o750}},
 		{"a memory card", "", map[string]string{"sys/devices/mmcblk0/device/type": "SD"}, nil, Ownership{UID: 993, Mode: 0o750}},
+		{"of a daemon that writes", "", map[string]string{"run/livenessd/status.json": `{"pid":77,"started":"2026-03-03T05:06:07Z"}`,
+			"proc/77/io": "rchar: 1\nwrite_bytes: 20971520\ncancelled_write_bytes: 0"}, nil, Ownership{UID: 993, Mode: 0o750}},
 		{"nearly full", "", nil, func(s *Space) { s.Free = 40 << 20 }, Ownership{UID: 993, Mode: 0o750}},
 		{"full", "", nil, func(s *Space) { s.Free = 5 << 10 }, Ownership{UID: 993, Mode: 0o750}},
 		{"no inodes", "", nil, func(s *Space) { s.FreeNodes = 3 }, Ownership{UID: 993, Mode: 0o750}},

@@ -24,10 +24,11 @@ type Options struct {
 	User       string // whose permissions are worked out where the service isn't installed
 	// Try runs the configuration's own models in child processes first: a file can crash the library.
 	Try func(context.Context, config.Config) error
-	// Probe, List and Open are for tests: the way to a broker, and cameras of this machine.
-	Probe func(context.Context, mqtt.Options) ([]mqtt.Step, error)
-	List  func() ([]camera.Info, error)
-	Open  func(name string, c config.Camera) (daemon.Camera, error)
+	// These are for tests: the way to a broker, and cameras of this machine.
+	Probe     func(context.Context, mqtt.Options) ([]mqtt.Step, error)
+	Subscribe func(context.Context, mqtt.SubscribeOptions) (<-chan mqtt.Received, error)
+	List      func() ([]camera.Info, error)
+	Open      func(name string, c config.Camera) (daemon.Camera, error)
 }
 
 // Patient is what all checks know of the machine.
@@ -58,6 +59,9 @@ func Admit(ctx context.Context, o Options) *Patient {
 	p.Daemon = o.Host.daemon(p.Service)
 	if p.Probe == nil {
 		p.Probe = mqtt.Probe
+	}
+	if p.Subscribe == nil {
+		p.Subscribe = mqtt.Subscribe
 	}
 	if p.List == nil {
 		p.List = camera.List
