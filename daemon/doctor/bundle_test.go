@@ -6,12 +6,14 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/livenessd/livenessd/mqtt"
 )
@@ -23,6 +25,8 @@ func TestSecretsAreTakenOut(t *testing.T) {
 		{"what a secret file says", "login with hunter2 failed", "login with [redacted] failed"},
 		{"a password in a log", `level=INFO password=tops3cret user=u`, `level=INFO password=[redacted] user=u`},
 		{"in JSON", `{"password":"a b c","x":1}`, `{"password":"[redacted]","x":1}`},
+		{"with quotation marks in it", `{"password":"a'b\"c","subject":"x \"y\" z"}`, `{"password":"[redacted]","subject":"[redacted]"}`},
+		{"in a line that is cut off", "password=\"abc\\\nnext", "password=\"[redacted]\"\nnext"},
 		{"in YAML", "api_key: abc", "api_key: [redacted]"},
 		{"a bearer", "Authorization: Bearer abc.def", "Authorization: [redacted]"},
 		{"in a URL", "mqtt://u:secret@host:1883", "mqtt://[redacted]@host:1883"},
@@ -54,6 +58,23 @@ func FuzzRedact(f *testing.F) {
 			if strings.Contains(got, k) && !strings.Contains(redacted, k) {
 				t.Errorf("%q is in %q", k, got)
 			}
+		}
+	})
+}
+
+func FuzzRedactQuoted(f *testing.F) {
+	f.Add("hunter2")
+	f.Add(`a"b'c\d`)
+	f.Fuzz(func(t *testing.T, value string) {
+		if !utf8.ValidString(value) {
+			return
+		}
+		b, err := json.Marshal(map[string]string{"password": value, "x": "y"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := (&Secrets{}).Redact(string(b)), `{"password":"[redacted]","x":"y"}`; got != want && !strings.Contains(got, "not text") {
+			t.Errorf("%s becomes %s", b, got)
 		}
 	})
 }

@@ -52,19 +52,26 @@ func (s *Secrets) add(content string) {
 	}
 }
 
+// What secrets and people stand behind.
+const (
+	secret = `(?im)\b((?:pass(?:word|wd|phrase)?|secret|token|api_?key|authorization)["']?\s*[=:]\s*)`
+	person = `(?m)\b((?:subject|nonce)["']?\s*[=:]\s*)`
+)
+
 // What looks like a secret, or like a person.
 var suspicious = []struct {
 	what *regexp.Regexp
 	by   string
 }{
 	{regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)`), redacted},
-	{regexp.MustCompile(`(?i)\b(pass(?:word|wd|phrase)?|secret|token|api_?key|authorization)(["']?\s*[=:]\s*)(["'])[^"'\n]*["']`), "$1$2$3" + redacted + "$3"},
-	{regexp.MustCompile(`(?i)\b(pass(?:word|wd|phrase)?|secret|token|api_?key|authorization)(["']?\s*[=:]\s*)(?:bearer |basic )?[^\s,}\]"']+`), "$1$2" + redacted},
+	{regexp.MustCompile(secret + `"(?:[^"\\\n]|\\.)*(?:"|\\?$)`), `$1"` + redacted + `"`},
+	{regexp.MustCompile(secret + `'[^'\n]*(?:'|$)`), `$1'` + redacted + `'`},
+	{regexp.MustCompile(secret + `(?:bearer |basic )?[^\s,}\]"']+`), "$1" + redacted},
 	{regexp.MustCompile(`(?i)\bbearer\s+[A-Za-z0-9._~+/=-]+`), "Bearer " + redacted},
 	{regexp.MustCompile(`\b([a-z][a-z0-9+.-]*://)[^\s/@"']+@`), "$1" + redacted + "@"},
 	{regexp.MustCompile(`\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*)?`), redacted}, // a token or a signed verdict
-	{regexp.MustCompile(`\b(subject|nonce)(["']?\s*[=:]\s*)"[^"\n]*"`), `$1$2"` + redacted + `"`},
-	{regexp.MustCompile(`\b(subject|nonce)(["']?\s*[=:]\s*)[^\s,}\]"]+`), "$1$2" + redacted},
+	{regexp.MustCompile(person + `"(?:[^"\\\n]|\\.)*(?:"|\\?$)`), `$1"` + redacted + `"`},
+	{regexp.MustCompile(person + `[^\s,}\]"]+`), "$1" + redacted},
 	{regexp.MustCompile(`[A-Za-z0-9+/]{120,}={0,2}`), redacted}, // a picture or a key in base64
 }
 
