@@ -87,7 +87,7 @@ endif
 	@if [ -e $(B)/tflite/linux_$@ ]; then install -m 644 -C $(B)/tflite/linux_$@/libtensorflowlite_c.so $(B)/$@/; fi
 
 .PHONY: field
-field: build ## what a technician meets: all faults that the lab can put into a machine, each looked at by doctor (ten minutes)
+field: build ## what a technician meets: all faults that the lab can put into a machine, each found by doctor (ten minutes)
 	@cross/setup $(LAB_PACKAGES)
 	LIVENESSD_LAB=all go test -count=1 -v -timeout 60m -run '^TestLab$$/^doctor$$' ./cross/lab
 

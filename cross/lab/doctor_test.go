@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/big"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -51,6 +52,7 @@ var injections = []injected{
 	{"library_of_another_version", 0, "models", "self-test", "warning", "the nets fall back to delegate none", "see why the better one failed", false},
 	{"damaged_model", 78, "models", "digests", "failure", "MODEL_REFUSED", "the file is damaged or was replaced: install the model again", true},
 	{"another_model_file", 78, "models", "self-test", "failure", "/host/swapped", "", false},
+	{"lying_library", 70, "models", "self-test", "failure", "models: self-test on ", "don't use this machine for access control", false},
 	{"broker_down", 69, "broker", "tcp", "failure", "nothing listens there: connection refused", "start the broker, or correct host and port", true},
 	{"unknown_host", 69, "broker", "name", "failure", "no-such-broker.invalid", "check the network of this machine, and its name service", false},
 	{"wrong_password", 77, "broker", "login", "failure", `the broker refuses the user "door" or the password`, "check username, and what is in password_file", false},
@@ -73,6 +75,7 @@ var injections = []injected{
 func (l lab) doctor(t *testing.T) {
 	pki(t, filepath.Join(l.share, "pki"))
 	bundles(t, l.share)
+	liar(t, l.share)
 	var faults []string
 	for _, i := range injections {
 		if i.brief || os.Getenv("LIVENESSD_LAB") == "all" {
@@ -167,6 +170,43 @@ func pki(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	save("other.pem", "CERTIFICATE", der)
+}
+
+// liar makes a library that is TensorFlow Lite, but whose nets' answers are turned round.
+func liar(t *testing.T, share string) {
+	t.Helper()
+	const source = `#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stddef.h>
+int TfLiteInterpreterInvoke(void *interpreter)
+{
+	static int (*invoke)(void *);
+	static int (*outputs)(void *);
+	static void *(*output)(void *, int);
+	static unsigned char *(*data)(void *);
+	static size_t (*size)(void *);
+	if (!invoke) {
+		outputs = dlsym(RTLD_NEXT, "TfLiteInterpreterGetOutputTensorCount");
+		output = dlsym(RTLD_NEXT, "TfLiteInterpreterGetOutputTensor");
+		data = dlsym(RTLD_NEXT, "TfLiteTensorData");
+		size = dlsym(RTLD_NEXT, "TfLiteTensorByteSize");
+		invoke = dlsym(RTLD_NEXT, "TfLiteInterpreterInvoke");
+	}
+	int status = invoke(interpreter);
+	for (int i = 0; i < outputs(interpreter); i++) {
+		void *t = output(interpreter, i);
+		for (size_t j = 0; j < size(t); j++)
+			data(t)[j] ^= 0x70;
+	}
+	return status;
+}
+`
+	c := exec.CommandContext(t.Context(), "gcc", "-shared", "-fPIC", "-o", filepath.Join(share, "liar.so"), "-x", "c", "-", "-L"+share,
+		"-Wl,--no-as-needed", "-l:libtensorflowlite_c.so", "-Wl,-rpath,$ORIGIN")
+	c.Stdin = strings.NewReader(source)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 }
 
 // bundles writes the shipped liveness model as a bundle, and one whose manifest vouches for another net's file.

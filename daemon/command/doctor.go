@@ -16,7 +16,8 @@ func (a *app) doctor() *cobra.Command {
 		Short: "Find out why it doesn't work here, and what to do",
 		Long: "Looks at configuration, files and permissions, service, clock, temperature, disk, library, models, cameras and broker, and says of each\n" +
 			"what it saw, and what to do where something is wrong. Permissions are worked out for the service's user, whoever runs this; only root\n" +
-			"sees everything. It may run beside the daemon. With names of checks, only those are made.\n\n" +
+			"sees everything. It may run beside the daemon. With names of checks, only those are made. Without\n" +
+			"--config it looks at the configuration that the unit names.\n\n" +
 			"Exit code: 0 without failures, warnings or not; else that of the failure which should be mended first: 78 configuration, 77 permission,\n" +
 			"69 a device or service is absent, 70 internal, 1 other.",
 	}
@@ -74,7 +75,7 @@ func ailing(r doctor.Report) error {
 	}
 	code := map[doctor.Cause]int{doctor.Configuration: ExitConfig, doctor.Permission: ExitPermission, doctor.Absent: ExitUnavailable, doctor.Internal: ExitInternal,
 		doctor.Other: ExitOther}[cause]
-	return fail(code, fmt.Errorf("doctor: %d failures", n))
+	return fail(code, fmt.Errorf("doctor: failures: %d", n))
 }
 
 // chosen picks checks by their names; without any all are made.

@@ -401,3 +401,15 @@ func TestTheConfigurationsStateIsTheServices(t *testing.T) {
 		t.Errorf("without a service %s, want %s", got, want)
 	}
 }
+
+// Whoever names no configuration means the service's.
+func TestTheConfigurationIsTheServices(t *testing.T) {
+	m := aMachine(t, map[string]string{"etc/other.yaml": "device: other\n"})
+	m.says["systemctl show"] = active + "ExecStart={ path=/usr/bin/livenessd ; argv[]=/usr/bin/livenessd run --config " + m.root + "/etc/other.yaml ; ignore_errors=no ; pid=77 }\n"
+	if p := Admit(t.Context(), Options{Host: m.Host, Unit: "livenessd.service", User: "livenessd"}); p.Config.Device != "other" {
+		t.Errorf("%s: %s, %v", p.ConfigPath, p.Config.Device, p.Problem)
+	}
+	if p := m.patient(t, "device: named"); p.Config.Device != "named" {
+		t.Errorf("%s: %s", p.ConfigPath, p.Config.Device)
+	}
+}

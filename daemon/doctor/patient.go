@@ -46,8 +46,11 @@ type Patient struct {
 // Admit looks at what all checks need: the configuration, the service and its user, and what a daemon that runs says of itself.
 func Admit(ctx context.Context, o Options) *Patient {
 	p := &Patient{Options: o, device: func(m fs.FileMode) bool { return m&fs.ModeCharDevice != 0 }}
-	p.Config, p.Problem = config.Load(o.ConfigPath)
 	p.Service = o.Host.service(ctx, o.Unit)
+	if p.ConfigPath == "" && p.Service.Installed {
+		p.ConfigPath = p.Service.Config
+	}
+	p.Config, p.Problem = config.Load(p.ConfigPath)
 	user := o.User
 	if p.Service.Installed && p.Service.User != "" {
 		user = p.Service.User

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -24,12 +25,16 @@ type Service struct {
 	User           string
 	Groups         []string // supplementary ones
 	StateDirectory string
+	Config         string            // the file that it is started with, "" for the usual one
 	Credentials    map[string]string // files that systemd hands to the service, by their names
 	Problem        string            // why systemd couldn't be asked
 }
 
 var properties = []string{"LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "StateChangeTimestamp", "ExecMainStatus", "NRestarts", "MainPID",
-	"User", "SupplementaryGroups", "StateDirectory", "LoadCredential"}
+	"User", "SupplementaryGroups", "StateDirectory", "LoadCredential", "ExecStart"}
+
+// startedWith finds the configuration in a command line as systemctl show tells it.
+var startedWith = regexp.MustCompile(`argv\[\]=[^;]* --config[= ]([^ ;]+)`)
 
 // service asks systemd.
 func (h Host) service(ctx context.Context, unit string) Service {
@@ -62,9 +67,13 @@ func (h Host) service(ctx context.Context, unit string) Service {
 		return n
 	}
 	state, _, _ := strings.Cut(v["StateDirectory"], " ")
+	config := ""
+	if m := startedWith.FindStringSubmatch(v["ExecStart"]); m != nil {
+		config = m[1]
+	}
 	return Service{Known: true, Installed: v["LoadState"] == "loaded", Active: v["ActiveState"], Sub: v["SubState"], Result: v["Result"], Enabled: v["UnitFileState"],
 		Since: v["StateChangeTimestamp"], Status: count("ExecMainStatus"), Restarts: count("NRestarts"), PID: count("MainPID"), User: v["User"],
-		Groups: strings.Fields(v["SupplementaryGroups"]), StateDirectory: state, Credentials: credentials}
+		Groups: strings.Fields(v["SupplementaryGroups"]), StateDirectory: state, Config: config, Credentials: credentials}
 }
 
 // serves is whether the service is installed, runs, and keeps running.

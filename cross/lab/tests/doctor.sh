@@ -79,6 +79,7 @@ library_of_another_version() {
   diagnose library models
   rm other.so
 }
+lying_library() { config "models: {runtime: /host/liar.so}"; diagnose library models; }
 damaged_model() {
   cp -r /host/bundle damaged
   printf 'x' | dd of=damaged/livenessd-liveness.tflite bs=1 seek=20000 conv=notrunc status=none
