@@ -77,8 +77,25 @@ func called(c *ast.CallExpr) (on, name string) {
 	return "", ""
 }
 
-// texts finds what a file can say: see the head of docs/troubleshooting.md, which tells the rule.
-func texts(file *ast.File) (out []string) {
+// hinting adds the types of a file whose errors carry a hint.
+func hinting(file *ast.File, types map[string]bool) {
+	for _, d := range file.Decls {
+		f, is := d.(*ast.FuncDecl)
+		if !is || f.Name.Name != "Hint" || f.Recv == nil {
+			continue
+		}
+		t := f.Recv.List[0].Type
+		if p, is := t.(*ast.StarExpr); is {
+			t = p.X
+		}
+		if id, is := t.(*ast.Ident); is {
+			types[id.Name] = true
+		}
+	}
+}
+
+// texts finds what a file can say: see the head of docs/troubleshooting.md, which tells the rule. hints is the types that carry hints.
+func texts(file *ast.File, hints map[string]bool) (out []string) {
 	made := func(n ast.Node) (string, bool) {
 		c, is := n.(*ast.CallExpr)
 		if !is || len(c.Args) == 0 {
@@ -140,7 +157,7 @@ func texts(file *ast.File) (out []string) {
 				kind = s.Sel
 			}
 			id, is := kind.(*ast.Ident)
-			if !is || !slices.Contains([]string{"Error", "fault", "hinted", "Refusal", "ProbeError", "Problem", "fileError", "failure"}, id.Name) {
+			if !is || !hints[id.Name] {
 				return true
 			}
 			within(n)
@@ -216,6 +233,7 @@ func sayings(t *testing.T) []said {
 	seen := map[string]bool{}
 	everything := sources(t)
 	program := reached(t, everything)
+	files, hints := map[string]*ast.File{}, map[string]bool{}
 	for _, s := range everything {
 		if s.test || !program[s.folder] {
 			continue
@@ -224,7 +242,14 @@ func sayings(t *testing.T) []said {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, text := range texts(f) {
+		files[s.name] = f
+		hinting(f, hints)
+	}
+	for _, s := range everything {
+		if files[s.name] == nil {
+			continue
+		}
+		for _, text := range texts(files[s.name], hints) {
 			p := pattern(text)
 			if strings.HasPrefix(text, "%w") || strings.Trim(p, "…:; ,") == "" || seen[p] { // what %w stands for has an entry itself
 				continue
@@ -320,13 +345,17 @@ func f() error {
 	return fmt.Errorf("camera: open %s: %w", path, errors.New("a detail"))
 }
 func (e *Error) Error() string { return "p: " + e.Op }
+func (e *Error) Hint() string { return e.hint }
+func (Refusal) Hint() string { return "" }
 `
 	f, err := parser.ParseFile(token.NewFileSet(), "p.go", program, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, s := range texts(f) {
+	hints := map[string]bool{}
+	hinting(f, hints)
+	for _, s := range texts(f, hints) {
 		got = append(got, pattern(s))
 	}
 	for _, want := range []string{"it is gone", "something is odd", "… has … twice", "no such thing", "--limit …: too much", "… is damaged", "camera: open …: …", "p: …"} {
