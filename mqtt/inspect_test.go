@@ -638,3 +638,37 @@ func FuzzParseStates(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkInspector judges a verdict of each of 1000 devices in turn, as it comes in all its forms.
+func BenchmarkInspector(b *testing.B) {
+	k := testKey(b, 1)
+	const devices = 1000
+	for name, keys := range map[string]map[string][]sign.Public{"plain": nil, "signed": {}} {
+		b.Run(name, func(b *testing.B) {
+			for n := range devices {
+				if keys != nil {
+					keys[fmt.Sprint("door-", n)] = []sign.Public{k.Public()}
+				}
+			}
+			in := newBench(b, SubscriberOptions{Keys: keys, MaxDevices: devices})
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				b.StopTimer()
+				v := at(uint64(n/devices)+1, func(v *Verdict) { v.Device = fmt.Sprint("door-", n%devices) })
+				doc := document(b, v)
+				jws, err := k.Sign(doc)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+				in.say(v.Device+"/verdict/jws", jws)
+				in.say(v.Device+"/camera/front/verdict", doc)
+				n++
+			}
+			if s := in.in.stats; s.Accepted != uint64(n) || s.Refused+s.Missing > 0 {
+				b.Fatalf("%d verdicts, %+v", n, s)
+			}
+		})
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	randv2 "math/rand/v2"
+	"slices"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
@@ -20,9 +21,10 @@ const (
 
 // SubscribeOptions of Subscribe.
 type SubscribeOptions struct {
-	URL    string // mqtt://HOST[:PORT] or mqtts://HOST[:PORT]
-	Prefix string // "" is DefaultPrefix
-	Device string // "" is every device
+	URL    string   // mqtt://HOST[:PORT] or mqtts://HOST[:PORT]
+	Others []string // further ones, which are tried in turn
+	Prefix string   // "" is DefaultPrefix
+	Device string   // "" is every device
 
 	Username     string
 	PasswordFile string // read at each connection; refused while everybody may read it
@@ -45,7 +47,7 @@ type Received struct {
 }
 
 // Subscribe returns what is published below a device's topics, in the order in which the broker sends it. It returns as soon as the
-// broker has granted the subscription, or with an error when the first attempt fails; from then on a lost connection is made
+// broker has granted the subscription, or with an error when none of the brokers does; from then on a lost connection is made
 // again until ctx ends, which closes the channel.
 //
 // When the reader is slow, 256 messages wait for it, and then the connection does. Lost is what the broker can't hold back then, what
@@ -56,7 +58,7 @@ func Subscribe(ctx context.Context, o SubscribeOptions) (<-chan Received, error)
 	if err != nil {
 		return nil, err
 	}
-	l, err := s.connect(ctx)
+	l, err := s.find(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -66,12 +68,13 @@ func Subscribe(ctx context.Context, o SubscribeOptions) (<-chan Received, error)
 
 // subscriber hands on what one connection after the other brings. Its run is the only one to send to received.
 type subscriber struct {
-	link     linkOptions
-	filter   string
-	received chan Received
-	notices  bool // changes of the connection are handed on, too
-	log      *slog.Logger
-	pause    func(context.Context, time.Duration)
+	endpoints []endpoint
+	link      linkOptions // to the endpoint whose turn it is
+	filter    string
+	received  chan Received
+	notices   bool // changes of the connection are handed on, too
+	log       *slog.Logger
+	pause     func(context.Context, time.Duration)
 }
 
 // source is a connection that brings messages.
@@ -96,13 +99,17 @@ func newSubscriber(o SubscribeOptions) (*subscriber, error) {
 		}
 		filter = t.root + "/#"
 	}
-	e, err := parseURL(o.URL)
-	if err != nil {
-		return nil, err
-	}
 	cred := credentials{username: o.Username, passwordFile: o.PasswordFile, caFile: o.CAFile, certFile: o.CertFile, keyFile: o.KeyFile}
-	if err := cred.check(e); err != nil {
-		return nil, err
+	var endpoints []endpoint
+	for _, url := range append([]string{o.URL}, o.Others...) {
+		e, err := parseURL(url)
+		if err != nil {
+			return nil, err
+		}
+		if err := cred.check(e); err != nil {
+			return nil, err
+		}
+		endpoints = append(endpoints, e)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -116,10 +123,28 @@ func newSubscriber(o SubscribeOptions) (*subscriber, error) {
 	return &subscriber{
 		// Unlike a device, subscribers may be many: each has an id of its own. Order matters to them, and to wait in the callback is what
 		// holds a fast broker back.
-		link: linkOptions{endpoint: e, keeper: &keeper{credentials: cred, log: o.Log, now: time.Now}, clientID: "livenessd-" + rand.Text()[:12],
+		link: linkOptions{endpoint: endpoints[0], keeper: &keeper{credentials: cred, log: o.Log, now: time.Now}, clientID: "livenessd-" + rand.Text()[:12],
 			ordered: true, timeout: o.Timeout, limit: maxReceived, now: time.Now},
-		filter: filter, received: make(chan Received, handover), log: o.Log, pause: o.Pause,
+		endpoints: endpoints, filter: filter, received: make(chan Received, handover), log: o.Log, pause: o.Pause,
 	}, nil
+}
+
+// find connects to the first broker that will have it, from the one whose turn it is.
+func (s *subscriber) find(ctx context.Context) (*source, error) {
+	var errs []error
+	for range s.endpoints {
+		c, err := s.connect(ctx)
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, err)
+		at := (slices.Index(s.endpoints, s.link.endpoint) + 1) % len(s.endpoints)
+		s.link.endpoint = s.endpoints[at]
+	}
+	if len(errs) == 1 {
+		return nil, errs[0]
+	}
+	return nil, errors.Join(errs...)
 }
 
 // connect returns a connection on which the subscription is granted.
@@ -232,7 +257,7 @@ func (s *subscriber) run(ctx context.Context, c *source) {
 				return
 			}
 			var err error
-			if c, err = s.connect(ctx); err != nil && err.Error() != said {
+			if c, err = s.find(ctx); err != nil && err.Error() != said {
 				said = err.Error()
 				s.log.Warn("no connection to the broker", "error", err, "kind", KindOf(err), "hint", hint(err))
 				s.note(ctx, Connection{Err: err})

@@ -169,7 +169,7 @@ func NewSubscriber(ctx context.Context, o SubscriberOptions) (*Subscriber, error
 		return nil, err
 	}
 	sub.notices = true
-	l, err := sub.connect(ctx)
+	l, err := sub.find(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -218,10 +218,29 @@ func (s *Subscriber) run(ctx context.Context, in <-chan Received) {
 			events = s.turn(s.in.tick)
 		}
 		for _, e := range events {
-			select {
-			case s.events <- e:
-			case <-ctx.Done():
-			}
+			s.hand(ctx, e)
+		}
+	}
+}
+
+// hand waits for the reader. What he doesn't take in time isn't for acting on any more.
+func (s *Subscriber) hand(ctx context.Context, e Event) {
+	var over <-chan time.Time
+	if a := e.Verdict; a != nil && a.Act == Allow {
+		t := time.NewTimer(a.Verdict.ExpiresAt.UTC().Sub(s.in.o.Now().Round(0)))
+		defer t.Stop()
+		over = t.C
+	}
+	for {
+		select {
+		case s.events <- e:
+			return
+		case <-ctx.Done():
+			return
+		case <-over:
+			late := *e.Verdict
+			late.Act, late.Late = Deny, LateExpired
+			e.Verdict, over = &late, nil
 		}
 	}
 }

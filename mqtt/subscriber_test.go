@@ -61,8 +61,8 @@ func TestForgedVerdictsOverARealBroker(t *testing.T) {
 		t.Fatalf("%+v %+v", e.Verdict, e.Refused)
 	}
 	c.PublishVerdict(numbered(2))
-	good := until(t, in, signedTopic).Payload
-	good = until(t, in, signedTopic).Payload // of the second
+	until(t, in, signedTopic)
+	good := until(t, in, signedTopic).Payload // of the second
 	if e := event(t, s, "the next verdict", judged); e.Verdict == nil || e.Verdict.Verdict.Seq != 2 || e.Verdict.Act != Deny {
 		t.Fatalf("%+v %+v", e.Verdict, e.Refused) // deny, as it answers nobody
 	}
@@ -128,6 +128,49 @@ func TestASubscriberTellsOfItsConnection(t *testing.T) {
 	tell(t, m.url(), "livenessd/door-7/camera/front/verdict", string(document(t, numbered(2))), false)
 	if e := event(t, s, "the next verdict", judged); e.Verdict == nil || e.Verdict.Verdict.Seq != 2 {
 		t.Errorf("%+v", e)
+	}
+}
+
+// TestWhatWaitsForTheReaderExpires has a reader that comes too late.
+func TestWhatWaitsForTheReaderExpires(t *testing.T) {
+	b := startBroker(t)
+	s := hear(t, SubscriberOptions{SubscribeOptions: SubscribeOptions{URL: b.URL()}})
+	take(t, "the connection", s.Events())
+	v := numbered(1)
+	v.ExpiresAt = Time(time.Now().Add(time.Second))
+	tell(t, b.URL(), "livenessd/door-7/camera/front/verdict", string(document(t, v)), false)
+	eventually(t, "the verdict", func() bool { return s.Stats().Accepted == 1 })
+	time.Sleep(time.Until(v.ExpiresAt.UTC()) + 100*time.Millisecond)
+	eventually(t, "its expiry", func() bool {
+		select {
+		case e := <-s.Events():
+			if e.Verdict == nil || e.Verdict.Act != Deny || e.Verdict.Late != LateExpired || e.Verdict.Verdict.Action != Allow {
+				t.Errorf("%+v", e.Verdict)
+			}
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+func TestSeveralBrokersAreTriedInTurn(t *testing.T) {
+	first, second := startMosquitto(t, "allow_anonymous true"), startMosquitto(t, "allow_anonymous true")
+	first.kill()
+	s := hear(t, SubscriberOptions{SubscribeOptions: SubscribeOptions{URL: first.url(), Others: []string{second.url()}}})
+	take(t, "the connection", s.Events())
+	tell(t, second.url(), "livenessd/door-7/availability", "online", false)
+	event(t, s, "what the second one says", func(e Event) bool { return e.Availability == Online })
+	second.kill()
+	first.start()
+	event(t, s, "the loss", func(e Event) bool { return e.Connection != nil && !e.Connection.Connected })
+	event(t, s, "the other connection", func(e Event) bool { return e.Connection != nil && e.Connection.Connected })
+	tell(t, first.url(), "livenessd/door-7/availability", "offline", false)
+	event(t, s, "what the first one says", func(e Event) bool { return e.Availability == Offline })
+	first.kill()
+	_, err := Subscribe(t.Context(), SubscribeOptions{URL: first.url(), Others: []string{second.url()}})
+	if err == nil || !strings.Contains(err.Error(), first.address()) || !strings.Contains(err.Error(), second.address()) || !hinted(err, "start the broker") {
+		t.Errorf("%v", err)
 	}
 }
 

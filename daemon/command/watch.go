@@ -64,32 +64,25 @@ func (a *app) runWatch(ctx context.Context, cfg config.Config, f watchFlags) err
 			return fail(ExitUsage, err)
 		}
 	}
-	urls, m := cfg.MQTT.URLs, cfg.MQTT
+	m := cfg.MQTT
+	o := mqtt.SubscriberOptions{Keys: keys, Expecting: len(f.nonces) > 0, SubscribeOptions: mqtt.SubscribeOptions{
+		URL: m.URLs[0], Others: m.URLs[1:], Prefix: m.Prefix, Username: m.Username, PasswordFile: m.PasswordFile,
+		CAFile: m.CAFile, CertFile: m.CertFile, KeyFile: m.KeyFile}}
+	if len(f.devices) == 1 {
+		o.Device = f.devices[0]
+	}
 	if f.url != "" {
 		if err := (mqtt.Options{URL: f.url, Device: "any"}).Check(); err != nil {
 			return fail(ExitUsage, err)
 		}
-		urls = []string{f.url}
+		o.URL, o.Others = f.url, nil
+		if scheme, _, _ := strings.Cut(strings.ToLower(f.url), ":"); scheme == "mqtt" || scheme == "tcp" {
+			o.CAFile, o.CertFile, o.KeyFile = "", "", ""
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var s *mqtt.Subscriber
-	for _, url := range urls { // the first that answers
-		o := mqtt.SubscriberOptions{Keys: keys, Expecting: len(f.nonces) > 0, SubscribeOptions: mqtt.SubscribeOptions{
-			URL: url, Prefix: m.Prefix, Username: m.Username, PasswordFile: m.PasswordFile}}
-		if len(f.devices) == 1 {
-			o.Device = f.devices[0]
-		}
-		if scheme, _, _ := strings.Cut(strings.ToLower(url), ":"); scheme != "mqtt" && scheme != "tcp" {
-			o.CAFile, o.CertFile, o.KeyFile = m.CAFile, m.CertFile, m.KeyFile
-		}
-		var failed error
-		if s, failed = mqtt.NewSubscriber(ctx, o); failed == nil {
-			err = nil
-			break
-		}
-		err = errors.Join(err, failed)
-	}
+	s, err := mqtt.NewSubscriber(ctx, o)
 	switch {
 	case ctx.Err() != nil:
 		return nil
@@ -295,7 +288,7 @@ func (v *view) line(e mqtt.Event) string {
 	case e.Connection != nil && e.Connection.Connected:
 		return "connected"
 	case e.Connection != nil:
-		line := fmt.Sprintf("no connection; it is tried again: %v", e.Connection.Err)
+		line := "no connection; it is tried again: " + strings.ReplaceAll(e.Connection.Err.Error(), "\n", "; ")
 		if h := daemon.Hint(e.Connection.Err); h != "" {
 			line += " → " + h
 		}

@@ -12,14 +12,24 @@ import (
 	"github.com/livenessd/livenessd/mqtt"
 )
 
+// both measures without a device key and with one.
+func both(b *testing.B, measure func(b *testing.B, signer mqtt.Signer)) {
+	b.Run("plain", func(b *testing.B) { measure(b, nil) })
+	key, err := deviceKey()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("signed", func(b *testing.B) { measure(b, key) })
+}
+
 // delivering is a client at a mosquitto, and what the broker acknowledged.
-func delivering(b *testing.B) (c *mqtt.Client, acknowledged <-chan uint64) {
+func delivering(b *testing.B, signer mqtt.Signer) (c *mqtt.Client, acknowledged <-chan uint64) {
 	b.Helper()
 	dir := b.TempDir()
 	address := configureMosquitto(b, dir)
 	m := startMosquitto(b, dir, address)
 	done := make(chan uint64, 1<<16)
-	c, err := mqtt.New(mqtt.Options{URL: "mqtt://" + address, Device: device, Journal: New(filepath.Join(dir, File), slog.New(slog.DiscardHandler)),
+	c, err := mqtt.New(mqtt.Options{URL: "mqtt://" + address, Device: device, Signer: signer, Journal: New(filepath.Join(dir, File), slog.New(slog.DiscardHandler)),
 		Delivered: func(v mqtt.Verdict) { done <- v.Seq }})
 	if err != nil {
 		b.Fatal(err)
@@ -38,8 +48,10 @@ func delivering(b *testing.B) (c *mqtt.Client, acknowledged <-chan uint64) {
 }
 
 // BenchmarkAppendToAcknowledged is how long one verdict takes: on the disk, to the broker, and its acknowledgement.
-func BenchmarkAppendToAcknowledged(b *testing.B) {
-	c, done := delivering(b)
+func BenchmarkAppendToAcknowledged(b *testing.B) { both(b, appendToAcknowledged) }
+
+func appendToAcknowledged(b *testing.B, signer mqtt.Signer) {
+	c, done := delivering(b, signer)
 	var took []time.Duration
 	seq := uint64(0)
 	for b.Loop() {
@@ -59,8 +71,10 @@ func BenchmarkAppendToAcknowledged(b *testing.B) {
 }
 
 // BenchmarkSustained is how many verdicts a second are written, published and acknowledged when 500 wait all the time.
-func BenchmarkSustained(b *testing.B) {
-	c, done := delivering(b)
+func BenchmarkSustained(b *testing.B) { both(b, sustained) }
+
+func sustained(b *testing.B, signer mqtt.Signer) {
+	c, done := delivering(b, signer)
 	const waiting = 500
 	began, seq := time.Now(), uint64(0)
 	for b.Loop() {

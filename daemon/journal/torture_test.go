@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -26,6 +27,7 @@ import (
 	"time"
 
 	"github.com/livenessd/livenessd/mqtt"
+	"github.com/livenessd/livenessd/mqtt/sign"
 )
 
 var (
@@ -80,12 +82,21 @@ func (w witness) Write(put []mqtt.Record, remove []uint64) error {
 	return err
 }
 
+// deviceKey is the key of all children.
+func deviceKey() (*sign.Key, error) {
+	return sign.NewKey(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+}
+
 // child decides verdicts until SIGTERM, or delivers what is left.
 func child(url string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	boot, task := os.Getenv(childBoot), os.Getenv(childTask)
-	c, err := mqtt.New(mqtt.Options{URL: url, Device: device, Journal: witness{New(os.Getenv(childPath), slog.New(slog.DiscardHandler))},
+	key, err := deviceKey()
+	if err != nil {
+		return err
+	}
+	c, err := mqtt.New(mqtt.Options{URL: url, Device: device, Signer: key, Journal: witness{New(os.Getenv(childPath), slog.New(slog.DiscardHandler))},
 		QueueLimit: childRoom, BacklogRate: 1e6, Timeout: time.Second,
 		Pause: func(ctx context.Context, d time.Duration) {
 			select {
@@ -308,6 +319,8 @@ type stage struct {
 	disk     map[string]map[uint64]bool // what was on the disk, by boot
 	memory   map[string]bool            // boots in which the disk was too slow
 	payloads map[string][]byte          // what came, by boot and seq, as fresh
+	signed   map[string][]byte          // what came signed
+	keys     []sign.Public
 	arrivals []arrival
 	gaps     []mqtt.Gap
 	twice    int
@@ -410,8 +423,16 @@ func (s *stage) hear(m mqtt.Received) {
 			s.t.Errorf("%s, %v", m.Payload, err)
 		}
 		s.gaps = append(s.gaps, g)
-	case strings.HasSuffix(m.Topic, "/verdict"):
-		v, err := mqtt.ParseVerdict(m.Payload)
+	case strings.HasSuffix(m.Topic, "/verdict"), strings.HasSuffix(m.Topic, "/verdict/jws"):
+		document, signed := m.Payload, strings.HasSuffix(m.Topic, "/jws")
+		if signed {
+			var err error
+			if document, _, err = sign.Verify(m.Payload, s.keys); err != nil {
+				s.t.Error(err)
+				return
+			}
+		}
+		v, err := mqtt.ParseVerdict(document)
 		if err != nil {
 			s.t.Error(err)
 			return
@@ -420,7 +441,11 @@ func (s *stage) hear(m mqtt.Received) {
 			s.t.Errorf("%s is retained", m.Topic)
 		}
 		key := v.Boot + "/" + strconv.FormatUint(v.Seq, 10)
-		as := bytes.Replace(m.Payload, []byte(`"replayed":true`), []byte(`"replayed":false`), 1)
+		as := bytes.Replace(document, []byte(`"replayed":true`), []byte(`"replayed":false`), 1)
+		if signed {
+			s.signed[key] = as
+			return
+		}
 		if first, was := s.payloads[key]; was {
 			s.twice++
 			if !bytes.Equal(first, as) {
@@ -573,7 +598,12 @@ func TestTorture(t *testing.T) {
 	}
 	t.Logf("seed %d", *seed)
 	s := &stage{t: t, random: rand.New(rand.NewPCG(*seed, 0)), dir: t.TempDir(), disk: map[string]map[uint64]bool{}, memory: map[string]bool{},
-		payloads: map[string][]byte{}}
+		payloads: map[string][]byte{}, signed: map[string][]byte{}}
+	key, err := deviceKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.keys = []sign.Public{key.Public()}
 	s.address = configureMosquitto(t, s.dir)
 	s.startBroker()
 	defer func() {
@@ -667,6 +697,18 @@ func (s *stage) judge() {
 	for _, a := range s.arrivals {
 		newest[a.boot] = max(newest[a.boot], a.seq)
 	}
+	for key, document := range s.payloads {
+		if !bytes.Equal(s.signed[key], document) {
+			t.Errorf("%s came, and signed as %q", key, s.signed[key])
+		}
+	}
+	for key := range s.signed {
+		boot, number, _ := strings.Cut(key, "/")
+		seq, err := strconv.ParseUint(number, 10, 64)
+		if err != nil || !came(boot, seq) && !announced(boot, seq) {
+			t.Errorf("%s came signed alone, and nobody said that it was given up, %v", key, err)
+		}
+	}
 	disk, given, holes, replayed := 0, 0, 0, 0
 	for boot, last := range newest {
 		for seq := uint64(1); seq <= last; seq++ {
@@ -706,7 +748,7 @@ func (s *stage) judge() {
 			replayed++
 		}
 	}
-	t.Logf("%d runs; %d verdicts were acknowledged by the disk, %d came (%d of them late), %d more came again; %d were given up, in %d gaps that came; "+
+	t.Logf("%d runs; %d verdicts were acknowledged by the disk, %d came, each signed as well (%d of them late), %d more came again; %d were given up, in %d gaps that came; "+
 		"in %d runs the disk took longer than it may", s.boots, disk, len(s.arrivals), replayed, s.twice, given, len(s.gaps), len(s.memory))
 	if disk == 0 || len(s.arrivals) == 0 {
 		t.Error("nothing was tried")
