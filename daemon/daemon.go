@@ -219,7 +219,7 @@ func Broker(c config.Config, log *slog.Logger) mqtt.Options {
 		URL: m.URLs[0], Others: m.URLs[1:], Prefix: m.Prefix, Device: c.Device, Username: m.Username,
 		PasswordFile: m.PasswordFile, CAFile: m.CAFile, CertFile: m.CertFile, KeyFile: m.KeyFile,
 		QueueLimit: m.Journal.Count, QueueBytes: int64(m.Journal.Bytes), QueueAge: m.Journal.Age,
-		Synced: clockSynced, Log: log,
+		SubscribeQoS0: m.SubscribeQoS == 0, Synced: clockSynced, Log: log,
 	}
 }
 

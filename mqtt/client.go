@@ -65,6 +65,9 @@ type Options struct {
 	// Requests is where requests and switches go, in the order in which they come; nil listens to none. Nobody waits: what comes while
 	// it is full is counted and lost. It isn't closed.
 	Requests chan<- Asked
+	// SubscribeQoS0 asks for QoS 0 where the client subscribes, by default it is 1. As the session is a clean one, both lose what is on its
+	// way when the connection ends, and nothing else; but some brokers keep a replicated queue for each subscription with QoS 1.
+	SubscribeQoS0 bool
 	// Signer signs verdicts as they are published, nil signs none. A verdict that can't be signed isn't published.
 	Signer Signer
 	// HomeAssistant is told what the device is, where it listens to the same broker; nil neither announces nor removes anything.
@@ -164,7 +167,7 @@ func (o *Options) prepare() (c *Client, err error) {
 	}
 	// The id is always the same, so that a broker that still holds the last connection ends it, and its will, first.
 	c.link = linkOptions{endpoint: c.endpoints[0], keeper: &keeper{credentials: cred, log: o.Log, now: o.Now}, clientID: "livenessd-" + o.Device,
-		will: c.topics.Availability(), timeout: o.Timeout, limit: maxPacket, ordered: true, now: o.Now, synced: o.Synced}
+		will: c.topics.Availability(), timeout: o.Timeout, limit: maxPacket, light: o.SubscribeQoS0, ordered: true, now: o.Now, synced: o.Synced}
 	return c, nil
 }
 

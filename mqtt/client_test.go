@@ -784,3 +784,43 @@ func BenchmarkPublishVerdict(b *testing.B) {
 	cancel()
 	_ = c.Close(ctx) // says how many are left
 }
+
+// What a client asks for when it subscribes: a broker may keep much for QoS 1.
+func TestSubscriptionsAskForTheirQoS(t *testing.T) {
+	for want, light := range []bool{true, false} {
+		var mu sync.Mutex
+		asked := map[string]byte{}
+		f := newFake(t, func(_ int, c net.Conn) {
+			if greet(c, 0) == nil {
+				return
+			}
+			for {
+				p, err := packets.ReadPacket(c)
+				if err != nil {
+					return
+				}
+				switch p := p.(type) {
+				case *packets.PublishPacket:
+					_, err = c.Write([]byte{0x40, 2, byte(p.MessageID >> 8), byte(p.MessageID)})
+				case *packets.SubscribePacket:
+					mu.Lock()
+					asked[p.Topics[0]] = p.Qoss[0]
+					mu.Unlock()
+					_, err = c.Write([]byte{0x90, 3, byte(p.MessageID >> 8), byte(p.MessageID), p.Qoss[0]})
+				}
+				if err != nil {
+					return
+				}
+			}
+		})
+		c := start(t, Options{URL: f.url(), Requests: make(chan Asked, 1), SubscribeQoS0: light})
+		eventually(t, "the connection", func() bool { return c.Status().Connected })
+		mu.Lock()
+		for _, topic := range []string{"availability", "request/+", "application/+/liveness/set"} {
+			if qos, ok := asked["livenessd/door-7/"+topic]; !ok || int(qos) != want {
+				t.Errorf("%s with QoS %d, asked for: %v; want %d", topic, qos, ok, want)
+			}
+		}
+		mu.Unlock()
+	}
+}

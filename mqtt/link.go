@@ -27,6 +27,7 @@ type link struct {
 	client  paho.Client
 	wire    *wire
 	timeout time.Duration
+	qos     byte // of subscriptions
 }
 
 // linkOptions is what a link needs.
@@ -35,6 +36,7 @@ type linkOptions struct {
 	keeper   *keeper // of the credentials
 	clientID string
 	will     string // topic on which the broker says offline for us; "" for none
+	light    bool   // subscriptions with QoS 0
 	ordered  bool   // callbacks run one after the other, on the goroutine that reads
 	timeout  time.Duration
 	limit    int              // longest packet that the broker may send
@@ -97,7 +99,10 @@ func (a *attempt) handshake(ctx context.Context, conn net.Conn) (net.Conn, error
 
 // login says CONNECT, and takes the connection over.
 func (o linkOptions) login(ctx context.Context, a *attempt, conn net.Conn) (*link, error) {
-	l := &link{attempt: a, wire: newWire(conn, o.timeout, o.limit), timeout: o.timeout}
+	l := &link{attempt: a, wire: newWire(conn, o.timeout, o.limit), timeout: o.timeout, qos: 1}
+	if o.light {
+		l.qos = 0
+	}
 	// paho's Connect can't be cancelled, but it fails when the connection under it closes.
 	stop := context.AfterFunc(ctx, func() { l.wire.end(context.Cause(ctx)) })
 	defer stop()
@@ -199,7 +204,7 @@ func refusal(err error) bool {
 
 // subscribe returns when the broker has granted a subscription. paho's token has no error for one that was denied.
 func (l *link) subscribe(ctx context.Context, filter string, handle paho.MessageHandler) error {
-	t, err := l.give(func() paho.Token { return l.client.Subscribe(filter, 1, handle) })
+	t, err := l.give(func() paho.Token { return l.client.Subscribe(filter, l.qos, handle) })
 	if err != nil {
 		return err
 	}

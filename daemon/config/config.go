@@ -202,6 +202,7 @@ type MQTT struct {
 	Journal      Journal
 	// HomeAssistant: Home Assistant is told what the device is, so that it shows it.
 	HomeAssistant bool
+	SubscribeQoS  int // of subscriptions: 0 or 1
 }
 
 // Journal is how many verdicts may wait for the broker.
@@ -308,7 +309,7 @@ func (m machine) base() Config {
 			Cues: Cues{Repeat: Deny, Flat: Off, Infrared: Required}},
 		Applications: map[string]Application{"default": DefaultApplication()},
 
-		MQTT:  MQTT{URLs: []string{"mqtt://localhost:1883"}, Prefix: "livenessd", Journal: Journal{5000, 8 << 20, 7 * 24 * time.Hour}},
+		MQTT:  MQTT{URLs: []string{"mqtt://localhost:1883"}, Prefix: "livenessd", Journal: Journal{5000, 8 << 20, 7 * 24 * time.Hour}, SubscribeQoS: 1},
 		State: m.state,
 	}
 }

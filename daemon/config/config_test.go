@@ -93,6 +93,7 @@ mqtt:
   password_file: /run/credentials/x
   journal: {count: 10, bytes: 100000, age: 60m}
   home_assistant: true
+  subscribe_qos: 0
 signing: {key_file: /etc/livenessd/device.key}
 state: /srv/state
 `

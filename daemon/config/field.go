@@ -94,6 +94,7 @@ func (c *Config) fields() []field {
 				duration("age", &c.MQTT.Journal.Age, time.Minute, 366*24*time.Hour),
 			),
 			truth("home_assistant", &c.MQTT.HomeAssistant),
+			whole("subscribe_qos", &c.MQTT.SubscribeQoS, 0, 1),
 		),
 		section("signing",
 			field{key: "key", refusal: "is a secret, which never stands in this file",
