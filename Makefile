@@ -113,6 +113,20 @@ torture: ## N faults (default 300) of process, network and broker while verdicts
 	@cross/setup $(TEST_PACKAGES)
 	go test -count=1 -v -timeout 0 -run '^TestTorture$$' ./daemon/journal -faults $(or $(N),300)
 
+NATS := v2.15.2
+.PHONY: nats
+nats: $(B)/bin/nats-server ## build nats-server, which a test of mqtt/fleet and make fleet start as a cluster
+
+$(B)/bin/nats-server:
+	GOBIN=$(B)/bin go install github.com/nats-io/nats-server/v2@$(NATS)
+
+.PHONY: fleet
+fleet: $(B)/bin/nats-server ## DEVICES simulated devices (default 2000) at mosquitto, and at three nodes of NATS, each restarted or killed meanwhile (ten minutes)
+	@cross/setup $(TEST_PACKAGES)
+	go build -o $(B)/fleet ./mqtt/fleet
+	$(B)/fleet -mosquitto -devices $(or $(DEVICES),2000) -collectors 2 -speed 10 -ramp 20s -for 2m -fault stop
+	$(B)/fleet -nats $(B)/bin/nats-server -devices $(or $(DEVICES),2000) -speed 3 -ramp 1m -for 90s -fault kill -down 20s -subscribe-qos 0 -unordered
+
 .PHONY: clean
 clean: ## remove build/
 	rm -rf $(B)

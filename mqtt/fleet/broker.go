@@ -136,7 +136,7 @@ func startMosquitto(ctx context.Context, program string, lines ...string) (_ *br
 func startNATS(ctx context.Context, program string) (_ *broker, err error) {
 	const size = 3
 	if program, err = find(program); err != nil {
-		return nil, fmt.Errorf("%w: make fleet builds it", err)
+		return nil, fmt.Errorf("%w: make nats builds it", err)
 	}
 	ports, err := freePorts(4 * size)
 	if err != nil {

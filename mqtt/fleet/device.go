@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,6 +70,7 @@ type deviceOptions struct {
 	cameras  int
 	timeout  time.Duration
 	requests chan<- mqtt.Asked // nil: they listen to none
+	qos0     bool              // as mqtt.Options.SubscribeQoS0
 }
 
 func deviceName(n int) string { return fmt.Sprintf("fleet-%06d", n) }
@@ -77,9 +79,9 @@ func deviceName(n int) string { return fmt.Sprintf("fleet-%06d", n) }
 func newDevice(n int, o deviceOptions) *device {
 	at := n % len(o.urls)
 	urls := append(slices.Clone(o.urls[at:]), o.urls[:at]...)
-	d := &device{options: mqtt.Options{URL: urls[0], Others: urls[1:], Prefix: o.prefix, Device: deviceName(n), Username: o.access.username,
+	d := &device{options: mqtt.Options{URL: urls[0], Others: urls[1:], Prefix: o.prefix, Device: deviceName(n), Username: strings.ReplaceAll(o.access.username, "{device}", deviceName(n)),
 		PasswordFile: o.access.passwordFile, CAFile: o.access.caFile, Journal: &memory{records: map[uint64]mqtt.Record{}},
-		Requests: o.requests, Timeout: o.timeout, Log: slog.New(slog.DiscardHandler)}}
+		Requests: o.requests, SubscribeQoS0: o.qos0, Timeout: o.timeout, Log: slog.New(slog.DiscardHandler)}}
 	for n := range o.cameras {
 		d.cameras = append(d.cameras, fmt.Sprintf("camera-%d", n))
 	}

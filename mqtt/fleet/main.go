@@ -86,11 +86,14 @@ func parse(args []string, stderr io.Writer) (s settings, err error) {
 	f.StringVar(&s.pids, "broker-pid", "", "`processes` (numbers, or files with one in them, with commas between them) whose memory is the broker's")
 	f.DurationVar(&s.cutAt, "power-cut", 0, "when all devices lose their power at once, and come back at once (0 is never)")
 	f.StringVar(&s.prefix, "prefix", mqtt.DefaultPrefix, "of all topics")
-	f.StringVar(&s.access.username, "username", "", "of all devices and collectors")
+	f.StringVar(&s.access.username, "username", "", "of the devices; {device} in it is the device's `name`")
 	f.StringVar(&s.access.passwordFile, "password-file", "", "`file` with its password")
+	f.StringVar(&s.centre.username, "collector-username", "", "of the collectors, if they have another")
+	f.StringVar(&s.centre.passwordFile, "collector-password-file", "", "`file` with the password of that")
 	f.StringVar(&s.access.caFile, "ca-file", "", "`file` with the authorities of mqtts://")
 	f.DurationVar(&s.timeout, "timeout", 10*time.Second, "of a device, for a connection and for each acknowledgement")
 	f.BoolVar(&s.requests, "requests", true, "devices listen to requests, as livenessd does: two subscriptions more")
+	f.IntVar(&s.qos, "subscribe-qos", 1, "of the devices' subscriptions, as mqtt.subscribe_qos in livenessd's configuration: 0 or 1")
 	f.BoolVar(&s.unordered, "unordered", false, "verdicts out of order are counted, but no fault: NATS sends again in another order")
 	f.Uint64Var(&s.seed, "seed", 1, "of what is drawn")
 	f.BoolVar(&s.json, "json", false, "figures as JSON")
@@ -98,6 +101,10 @@ func parse(args []string, stderr io.Writer) (s settings, err error) {
 	if err := f.Parse(args); err != nil {
 		return s, err
 	}
+	if s.centre.username == "" {
+		s.centre = s.access
+	}
+	s.centre.caFile = s.access.caFile
 	if s.faultAt == 0 {
 		s.faultAt = s.length / 2
 	}
@@ -125,6 +132,8 @@ func (s settings) check(rest []string) error {
 		return errors.New("one of -broker, -mosquitto and -nats is needed; -help tells more")
 	case s.devices < 1 || s.cameras < 1 || s.collectors < 1:
 		return errors.New("-devices, -cameras and -collectors: at least 1")
+	case s.qos != 0 && s.qos != 1:
+		return errors.New("-subscribe-qos: 0 or 1")
 	case !(s.perDay > 0) || !(s.speed > 0) || !(s.hour >= 0 && s.hour < 24) || !(s.sessions >= 0 && s.sessions <= 1):
 		return errors.New("-per-day and -speed: more than 0; -hour: from 0 to 24; -sessions: from 0 to 1")
 	case s.length <= 0 || s.ramp < 0 || s.drain <= 0 || s.down < 0 || s.cutAt < 0 || s.timeout <= 0 || s.faultAt < 0 || s.faultAt > s.length:
@@ -249,7 +258,7 @@ func (f figures) print(w io.Writer) error {
 	row("own memory (RSS), processor time", "%s, %.1f s", mb(f.Own), f.OwnCPU)
 	row("generator behind its schedule", "%.0f ms at most", float64(f.Behind))
 	row("devices connected at the end, called offline", "%d, %d", f.Connected, f.Forgotten)
-	row("a late subscriber lacks, is told verdicts", "%d, %d", f.Retained, v.Retained)
+	row("a late subscriber lacks, by broker; subscribed so often; is told verdicts", "%v; %v; %d", f.Retained, f.Tries, v.Retained)
 	for _, e := range f.Errors {
 		row("error", "%s", e)
 	}
