@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func (a *app) watch() *cobra.Command {
 		Args: usageArgs(cobra.NoArgs),
 	}
 	var f watchFlags
-	c.Flags().StringSliceVar(&f.devices, "device", nil, "the device to watch, or several (default: all)")
+	c.Flags().StringSliceVar(&f.devices, "device", nil, "the device to watch, or several (default: those whose keys --verify names, else all)")
 	c.Flags().StringArrayVar(&f.verify, "verify", nil, "public key of a device: [DEVICE=]KEY, where KEY is a file that keys show --json wrote, or PEM, JWK or base64; may be repeated")
 	c.Flags().StringArrayVar(&f.nonces, "nonce", nil, "nonce of an answer that is expected; may be repeated")
 	c.Flags().StringVar(&f.url, "url", "", "broker to use instead of the configuration's: mqtt://HOST or mqtts://HOST")
@@ -58,6 +59,9 @@ func (a *app) runWatch(ctx context.Context, cfg config.Config, f watchFlags) err
 	keys, err := f.keys()
 	if err != nil {
 		return err
+	}
+	if len(f.devices) == 0 { // others than those whose keys are given could only be refused
+		f.devices = slices.Sorted(maps.Keys(keys))
 	}
 	for _, d := range f.devices {
 		if err := mqtt.CheckName("device", d); err != nil {

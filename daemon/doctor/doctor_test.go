@@ -195,19 +195,21 @@ func TestABadConfigurationIsToldWithItsLine(t *testing.T) {
 }
 
 func TestFilesOfTheConfiguration(t *testing.T) {
-	m := aMachine(t, map[string]string{"etc/secret": "hunter2", "etc/open": "hunter2", "etc/closed": "x", "etc/deep/ca.pem": "x", "etc/loose.pem": "x"})
+	m := aMachine(t, map[string]string{"etc/secret": "hunter2", "etc/open": "hunter2", "etc/closed": "x", "etc/deep/ca.pem": "x", "etc/loose.pem": "x", "state/device.key": "x"})
 	m.says["systemctl show"] = active
 	m.owners["/etc/secret"] = Ownership{Mode: 0o640, GID: 991}
 	m.owners["/etc/open"] = Ownership{Mode: 0o644}
 	m.owners["/etc/closed"] = Ownership{Mode: 0o600}
 	m.owners["/etc/deep"] = Ownership{Mode: 0o700}
 	m.owners["/etc/loose.pem"] = Ownership{Mode: 0o646}
+	m.owners["/state/device.key"] = Ownership{Mode: 0o640, GID: 991}
 	var all strings.Builder
 	for _, yaml := range []string{
 		"{}", "mqtt: {username: u, password_file: ROOT/etc/secret}", "mqtt: {username: u, password_file: ROOT/etc/open}",
 		"mqtt: {username: u, password_file: ROOT/etc/closed}", "mqtt: {url: mqtts://x, ca_file: ROOT/etc/deep/ca.pem}",
 		"mqtt: {url: mqtts://x, ca_file: ROOT/etc/loose.pem}", "mqtt: {username: u, password_file: ROOT/etc/none}",
 		"mqtt: {username: u, password_file: ROOT/etc}", "mqtt: {username: u, password_file: /run/credentials/livenessd.service/mqtt}",
+		"signing: {key_file: ROOT/etc/none}", "signing: {key_file: ROOT/etc/secret}", "state: ROOT/state",
 	} {
 		all.WriteString("# " + yaml + "\n" + m.look(t, "files", files{m.patient(t, yaml)}))
 	}

@@ -22,6 +22,9 @@ type named struct {
 	secret    bool
 }
 
+// deviceKey is the key in the configuration for what verdicts are signed with.
+const deviceKey = "signing.key_file"
+
 // Named files end in _file, in the configuration's own words; so a key that is new is looked at, too.
 func namedFiles(c config.Config) []named {
 	var out []named
@@ -34,6 +37,11 @@ func namedFiles(c config.Config) []named {
 		if value = strings.Trim(strings.TrimSpace(value), `"`); strings.HasSuffix(key, "_file") && value != "" && value != "null" {
 			public := key == "ca_file" || key == "cert_file"
 			out = append(out, named{section + "." + key, value, !public})
+		}
+	}
+	if path, must := daemon.KeyFile(c); !must { // it counts where it is, whoever names it
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			out = append(out, named{deviceKey, path, true})
 		}
 	}
 	for _, k := range c.Models.TrustedKeys {
@@ -91,6 +99,12 @@ func (c files) file(n named) Finding {
 		return failure(Permission, "chmod o= "+n.path, "%s has mode %04o: everybody can read this secret, and livenessd refuses it", n.path, o.Mode.Perm())
 	case o.Mode.Perm()&0o002 != 0:
 		return failure(Permission, "chmod o-w "+n.path, "%s has mode %04o: everybody can change it", n.path, o.Mode.Perm())
+	}
+	if n.key == deviceKey {
+		// What can't be read here was found to be readable for the service.
+		if err := daemon.CheckKey(c.p.Config); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return failure(Configuration, daemon.Hint(err), "%s", err)
+		}
 	}
 	return ok("%s: user %s can read it", n.path, c.p.Account.Name)
 }
