@@ -91,6 +91,27 @@ field: build ## what a technician meets: all faults that the lab can put into a 
 	@cross/setup $(LAB_PACKAGES)
 	LIVENESSD_LAB=all go test -count=1 -v -timeout 60m -run '^TestLab$$/^doctor$$' ./cross/lab
 
+.PHONY: packages
+packages: amd64 arm64 armhf ## Debian packages for three architectures in build/packages, and what lintian says to them
+	@cross/setup lintian
+	@for arch in $^; do VERSION=$(VERSION) cross/package $$arch; done
+	lintian --no-cfg --fail-on error --allow-root $(B)/packages/livenessd_*.deb
+
+.PHONY: reproduced
+reproduced: packages ## the packages a second time, from a clone and empty caches: the same bytes
+	cross/reproduce amd64 arm64 armhf
+
+.PHONY: installed
+installed: amd64 ## the amd64 package on a machine of its own in the lab: install, power cut, upgrade, purge (half an hour)
+	@cross/setup $(LAB_PACKAGES)
+	@VERSION=$(VERSION) cross/package amd64
+	LIVENESSD_PACKAGE=$$(ls $(B)/packages/livenessd_*_amd64.deb) go test -count=1 -v -timeout 0 -run '^TestPackage$$' ./cross/lab
+
+.PHONY: emulated
+emulated: amd64 arm64 armhf ## under qemu: the tests on arm64, the same verdicts as on amd64, what armhf says without a library
+	@cross/setup qemu-user-static
+	LIVENESSD_EMULATED=1 go test -count=1 -v -timeout 0 -run '^TestEmulated' ./cross/packages
+
 .PHONY: bench
 bench: build ## the Go benchmarks, and what a frame costs
 	go test -run '^$$' -bench . -benchmem ./...

@@ -37,7 +37,7 @@ func TestLab(t *testing.T) {
 	copyFile(t, library, filepath.Join(share, "libtensorflowlite_c.so"))
 	copyFile(t, "tests/lib.sh", filepath.Join(share, "lib.sh"))
 	scenes(t, filepath.Join(share, "scenes"))
-	l := lab{share}
+	l := lab{share: share}
 	t.Run("cameras", l.cameras)
 	t.Run("MJPEG", func(t *testing.T) { l.verdicts(t, "MJPG", 15) })
 	t.Run("YUYV", func(t *testing.T) { l.verdicts(t, "YUYV", 5) })
@@ -178,7 +178,10 @@ func yuyv(t *testing.T, picture []byte) []byte {
 }
 
 // lab runs scripts with a share.
-type lab struct{ share string }
+type lab struct {
+	share string
+	disk  string // that stays from run to run; "": each run begins with the same machine
+}
 
 // outcome is what a script brought out.
 type outcome struct {
@@ -204,6 +207,9 @@ func (l lab) run(t *testing.T, limit time.Duration, script string, args ...strin
 	t.Helper()
 	keep := filepath.Join(t.TempDir(), "run")
 	line := []string{"run", "--timeout", strconv.Itoa(int(limit.Seconds())), "--share", l.share, "--keep", keep, "tests/" + script + ".sh", "--"}
+	if l.disk != "" {
+		line = slices.Insert(line, 1, "--disk", l.disk)
+	}
 	cmd := exec.CommandContext(t.Context(), "bin/lab", append(line, args...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // so that it ends the machine
 	cmd.WaitDelay = 10 * time.Second

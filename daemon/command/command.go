@@ -88,6 +88,14 @@ func Main(ctx context.Context, p Process) int {
 	return exitCode(err)
 }
 
+// Tree is the command line with all its commands and flags, for whatever is written about it: man pages, completions. Main runs it.
+func Tree(p Process) *cobra.Command {
+	root := (&app{Process: p}).root()
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	return root
+}
+
 func exitCode(err error) int {
 	var f *failure
 	var problems config.Problems
