@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"context"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -10,11 +12,28 @@ import (
 	"github.com/livenessd/livenessd/daemon/policy"
 )
 
-// clockSynced tells whether the kernel believes that its clock follows a reference: a verdict's times are worth as much.
-func clockSynced() bool {
+// kernelSynced tells whether the kernel believes that its clock follows a reference: a verdict's times are worth as much. It isn't known where
+// the service's cage forbids to ask.
+func kernelSynced() (synced, known bool) {
 	var t unix.Timex
 	_, err := unix.Adjtimex(&t)
-	return err == nil && t.Status&unix.STA_UNSYNC == 0
+	return t.Status&unix.STA_UNSYNC == 0, err == nil
+}
+
+// clockSynced is kernelSynced for whoever asks once.
+func clockSynced() bool {
+	synced, known := kernelSynced()
+	return synced && known
+}
+
+// askSystemd asks systemd instead of the kernel.
+func askSystemd(ctx context.Context) (bool, error) {
+	// systemd-timesyncd makes it when it has set the clock.
+	if _, err := os.Stat("/run/systemd/timesync/synchronized"); err == nil {
+		return true, nil
+	}
+	out, err := exec.CommandContext(ctx, "timedatectl", "show", "--property=NTPSynchronized", "--value").Output()
+	return strings.TrimSpace(string(out)) == "yes", err
 }
 
 // moment reads the kernel's clock since the machine was started, which goes on while it sleeps and which nobody can set. Where that can't be

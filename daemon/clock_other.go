@@ -3,13 +3,18 @@
 package daemon
 
 import (
+	"context"
 	"time"
 
 	"github.com/livenessd/livenessd/daemon/policy"
 )
 
-// clockSynced can't be known here.
+// kernelSynced can't be known here.
+func kernelSynced() (synced, known bool) { return false, true }
+
 func clockSynced() bool { return false }
+
+func askSystemd(context.Context) (bool, error) { return false, nil }
 
 // moment is the time since this run began.
 func moment(run string) func() policy.Moment {

@@ -74,6 +74,8 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return &fault{ErrInternal, err, ""}
 	}
+	clock := newReference()
+	id.synced = clock.synced
 	var d *desk
 	var asked chan mqtt.Asked
 	if !o.Stateless {
@@ -99,6 +101,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	options := Broker(o.Config, o.Log)
 	options.Journal, options.Requests, options.Info, options.Signer = kept, asked, about, signer
+	options.Synced = clock.synced
 	tell, house, err := newHome(o, sensors)
 	if err != nil {
 		return &fault{ErrConfig, err, Hint(err)}
@@ -173,6 +176,7 @@ func Run(ctx context.Context, o Options) error {
 		})
 	}
 	wg.Go(func() { meters.run(ctx) })
+	wg.Go(func() { clock.run(ctx) })
 	if house != nil {
 		wg.Go(func() { house.run(ctx) })
 	}
@@ -247,7 +251,11 @@ type identity struct {
 	device string
 	boot   string
 	seq    sequence
+	synced func() bool // nil: nobody knows
 }
+
+// clockSynced tells whether the clock follows a reference.
+func (i *identity) clockSynced() bool { return i.synced != nil && i.synced() }
 
 func newIdentity(c config.Config) (*identity, error) {
 	// A boot is a start of the daemon, so that the sequence may begin at 1 again.

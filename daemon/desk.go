@@ -117,7 +117,7 @@ func newDesk(o Options, e *Engine, id *identity, host Host) *desk {
 	}
 	d.blank = func(camera string) mqtt.Verdict {
 		v := id.document(e, camera)
-		v.LiveAt, v.SpoofAt = base.LiveAt, base.SpoofAt
+		v.LiveAt, v.SpoofAt, v.ClockSynced = base.LiveAt, base.SpoofAt, id.clockSynced()
 		v.ID, v.Seq = uuid.Must(uuid.NewV7()).String(), d.number()
 		return v
 	}
@@ -805,6 +805,6 @@ func (d *desk) undecided(camera string, why mqtt.Code) mqtt.Verdict {
 	v := d.blank(camera)
 	v.Verdict, v.Action = mqtt.Undecided, mqtt.Deny
 	v.SetCode(why)
-	v.DecidedAt, v.ExpiresAt, v.ClockSynced = mqtt.Time(now), mqtt.Time(now.Add(actionable)), clockSynced()
+	v.DecidedAt, v.ExpiresAt = mqtt.Time(now), mqtt.Time(now.Add(actionable))
 	return v
 }

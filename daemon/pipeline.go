@@ -270,7 +270,7 @@ func (p *pipeline) verdict(d *decision.Decision, now time.Time) mqtt.Verdict {
 		v.LatencyMS = max(0, now.Sub(d.First).Milliseconds())
 	}
 	v.ExpiresAt = mqtt.Time(now.Add(actionable))
-	v.ClockSynced = clockSynced()
+	v.ClockSynced = p.id.clockSynced()
 	return v
 }
 
