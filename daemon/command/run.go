@@ -45,6 +45,7 @@ type server struct {
 	notify *systemd.Notifier
 	pulse  *daemon.Pulse
 	hangup <-chan os.Signal
+	watch  func(context.Context, daemon.Options) error // daemon.Run
 }
 
 // prepared is a configuration whose models are loaded.
@@ -68,7 +69,7 @@ func (a *app) serve(ctx context.Context) (err error) {
 	}
 	hangup, unhook := hangups()
 	defer unhook()
-	s := &server{app: a, notify: notify, pulse: daemon.NewPulse(time.Now, a.Version, os.Getpid()), hangup: hangup}
+	s := &server{app: a, notify: notify, pulse: daemon.NewPulse(time.Now, a.Version, os.Getpid()), hangup: hangup, watch: daemon.Run}
 	cfg, err := a.load()
 	log := slog.New(slog.NewTextHandler(a.Stderr, nil))
 	if err == nil {
@@ -133,7 +134,7 @@ func (s *server) begin(ctx context.Context, p *prepared) *running {
 	s.pulse.Configured(s.configPath, p.cfg.Device)
 	go func() {
 		defer cancel()
-		r.ended <- daemon.Run(ctx, daemon.Options{
+		r.ended <- s.watch(ctx, daemon.Options{
 			Config: p.cfg, Version: s.Version, Log: p.log, Engine: p.engine, Pulse: s.pulse,
 			Ready: func(*daemon.Engine) {
 				p.log.Info("started", "version", s.Version, "device", p.cfg.Device, "cameras", len(p.cfg.Cameras), "broker", strings.Join(p.cfg.MQTT.URLs, " "))

@@ -3,6 +3,8 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"log/slog"
 	sockets "net"
 	"os"
 	"path/filepath"
@@ -12,8 +14,10 @@ import (
 	"time"
 
 	"github.com/livenessd/livenessd/daemon"
+	"github.com/livenessd/livenessd/daemon/config"
 	"github.com/livenessd/livenessd/daemon/doctor"
 	"github.com/livenessd/livenessd/mqtt"
+	"github.com/livenessd/livenessd/systemd"
 )
 
 // manager is systemd's end of the socket.
@@ -187,6 +191,64 @@ func TestRunWithoutACameraIsNotReady(t *testing.T) {
 	m.await("STOPPING=1")
 	if c := <-code; c != ExitOK {
 		t.Errorf("exit code %d", c)
+	}
+}
+
+// What only shows when the new run begins leaves the old configuration in effect, too.
+func TestANewRunThatDoesNotBeginIsUndone(t *testing.T) {
+	needRuntime(t)
+	m := newManager(t)
+	notify, err := systemd.NewNotifier(os.Getenv, os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := write(t, "livenessd.yaml", "device: new\nstate: "+t.TempDir()+"\n")
+	hangup := make(chan os.Signal)
+	pulse := daemon.NewPulse(time.Now, "", os.Getpid())
+	pulse.Phase(daemon.PhaseReady)
+	began := make(chan string, 10)
+	broken := true
+	s := &server{app: &app{Process: Process{Stderr: &buffer{}}, configPath: file}, notify: notify, pulse: pulse, hangup: hangup,
+		watch: func(ctx context.Context, o daemon.Options) error {
+			began <- o.Config.Device
+			if o.Config.Device == "new" && broken {
+				broken = false
+				return errors.New("no room for another")
+			}
+			o.Ready(o.Engine)
+			<-ctx.Done()
+			return nil
+		}}
+	cfg := config.Default()
+	cfg.Device = "old"
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.loop(ctx, &prepared{cfg, slog.New(slog.DiscardHandler), nil}, func() {})
+	}()
+	next := func(want string) {
+		t.Helper()
+		select {
+		case got := <-began:
+			if got != want {
+				t.Errorf("%s begins, not %s", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatal("nothing begins")
+		}
+	}
+	next("old")
+	hangup <- syscall.SIGHUP
+	next("new")
+	next("old")
+	m.await("RELOADING=1")
+	m.await("READY=1", "the old configuration stays: no room for another")
+	hangup <- syscall.SIGHUP
+	next("new")
+	m.await("READY=1", "the new configuration is in effect")
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

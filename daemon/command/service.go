@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -164,7 +165,7 @@ func (a *app) ended(in *systemd.Installer, name string, s systemd.State) error {
 // begun says how a service that was started is, and what to do next.
 func (a *app) begun(name, file string, s systemd.State) error {
 	if !s.Ready() {
-		return fail(ExitUnavailable, &advised{fmt.Errorf("%s runs, but isn't ready yet: %s", name, oneLine(s.Status)),
+		return fail(ExitUnavailable, &advised{fmt.Errorf("%s runs, but isn't ready yet: %s", name, oneLine(cmp.Or(s.Status, "it has just begun"))),
 			"it goes on by itself as soon as it can; `livenessd status` tells how it is then"})
 	}
 	fmt.Fprintf(a.Stdout, "%s is ready: %s\n", name, oneLine(s.Status))
