@@ -476,7 +476,7 @@ func TestFaultsSayWhatToDo(t *testing.T) {
 		hint   string
 	}{
 		{"permission", syscall.EACCES, CodePermission, true, "group video"},
-		{"denied by a device policy", syscall.EPERM, CodePermission, true, "char-video4linux"},
+		{"denied by a device policy", syscall.EPERM, CodePermission, true, "char-81"},
 		{"absent", syscall.ENOENT, CodeLost, false, "plug"},
 		{"pulled out", syscall.ENODEV, CodeLost, false, "plug"},
 		{"taken", syscall.EBUSY, CodeLost, true, "cheese (process 7)"},

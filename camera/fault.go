@@ -47,7 +47,7 @@ func fault(op, path string, err error, holders func(path string) string) *Error 
 	case errno == syscall.EACCES, errno == syscall.EPERM:
 		e.Code = CodePermission
 		e.hint = "let the user that runs this open the camera: add it to group video (usermod -aG video USER, then log in again), " +
-			"or set SupplementaryGroups=video and DeviceAllow=char-video4linux rw in the service's unit"
+			"or set SupplementaryGroups=video and DeviceAllow=char-81 rw in the service's unit"
 	case errno == syscall.ENOENT, errno == syscall.ENODEV, errno == syscall.ENXIO, errno == syscall.ESHUTDOWN, errors.Is(err, errNoCamera):
 		e.failed = false
 		e.hint = "plug the camera in, or correct the path; it is used as soon as it is there"
