@@ -30,14 +30,7 @@ func TestLab(t *testing.T) {
 	if os.Getenv("LIVENESSD_LAB") == "" {
 		t.Skip("the lab takes minutes: run it by `make lab`, or LIVENESSD_LAB=1 go test ./cross/lab/ after `make build`")
 	}
-	share := t.TempDir()
-	binary, library := built(t)
-	ready(t)
-	copyFile(t, binary, filepath.Join(share, "livenessd"))
-	copyFile(t, library, filepath.Join(share, "libtensorflowlite_c.so"))
-	copyFile(t, "tests/lib.sh", filepath.Join(share, "lib.sh"))
-	scenes(t, filepath.Join(share, "scenes"))
-	l := lab{share: share}
+	l := prepared(t)
 	t.Run("cameras", l.cameras)
 	t.Run("MJPEG", func(t *testing.T) { l.verdicts(t, "MJPG", 15) })
 	t.Run("YUYV", func(t *testing.T) { l.verdicts(t, "YUYV", 5) })
@@ -46,7 +39,23 @@ func TestLab(t *testing.T) {
 	t.Run("sources", l.sources)
 	t.Run("sessions", l.sessions)
 	t.Run("cues", l.cues)
+	t.Run("service", l.service)
 	t.Run("doctor", l.doctor)
+}
+
+// prepared makes the share of all scripts.
+func prepared(t *testing.T) lab {
+	t.Helper()
+	share := t.TempDir()
+	binary, library := built(t)
+	ready(t)
+	copyFile(t, binary, filepath.Join(share, "livenessd"))
+	copyFile(t, library, filepath.Join(share, "libtensorflowlite_c.so"))
+	for _, name := range []string{"lib.sh", "lib-service.sh"} {
+		copyFile(t, "tests/"+name, filepath.Join(share, name))
+	}
+	scenes(t, filepath.Join(share, "scenes"))
+	return lab{share: share}
 }
 
 // built finds what is tested. Nothing is skipped for its absence: a test of what isn't there must not pass.

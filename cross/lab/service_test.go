@@ -1,0 +1,82 @@
+package lab
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// exposed is how much systemd-analyze security may find.
+const exposed = 1.5
+
+func (l lab) service(t *testing.T) {
+	o := l.run(t, 15*time.Minute, "service")
+	for name, want := range map[string]string{"user_exit": "77", "bare_exit": "69", "bare_status": "69", "verify": "0", "left": "0"} {
+		if got := o.results[name]; got != want {
+			t.Errorf("%s is %q, want %s", name, got, want)
+		}
+	}
+	if left := o.read(t, "left"); left != "" {
+		t.Errorf("after a purge there is left, or missing:\n%s", left)
+	}
+	if said := o.read(t, "verify"); said != "" {
+		t.Errorf("systemd-analyze verify:\n%s", said)
+	}
+	if level, err := strconv.ParseFloat(o.results["security"], 64); err != nil || level > exposed {
+		t.Errorf("the exposure is %q:\n%s", o.results["security"], o.read(t, "security"))
+	}
+	if s := o.results["ready_status"]; !strings.Contains(s, "camera front streaming") {
+		t.Errorf("ready, and it says %q", s)
+	}
+	said(t, &o, "plugged", "live")
+	var status struct {
+		Service struct{ Active string }
+		Daemon  struct {
+			Phase   string
+			Broker  struct{ Connected bool }
+			Verdict struct{ Verdict string }
+		}
+	}
+	if err := json.Unmarshal([]byte(o.read(t, "status.json")), &status); err != nil || status.Service.Active != "active" || status.Daemon.Phase != "ready" ||
+		!status.Daemon.Broker.Connected || status.Daemon.Verdict.Verdict != "live" {
+		t.Errorf("status %+v, %v", status, err)
+	}
+	if got := states(o.on(t, "camera/front/state", "bare")); len(got) == 0 || slices.Contains(got, "streaming") {
+		t.Errorf("without a camera: states %v", got)
+	}
+	// A reload is another run: one boot before, one after.
+	boots := map[string]bool{}
+	for _, d := range o.on(t, "camera/front/verdict", "") {
+		boots[d.Boot] = true
+	}
+	t.Logf("under emulation: install without a camera %s s with 5 s of waiting; exposure %s; memory %s bytes; %d boots",
+		o.results["bare_seconds"], o.results["security"], o.results["memory"], len(boots))
+}
+
+// TestField is what is too slow to be waited for at each change.
+func TestField(t *testing.T) {
+	if os.Getenv("LIVENESSD_LAB") != "all" {
+		t.Skip("the field takes ten minutes: run it by `make field`, or LIVENESSD_LAB=all go test ./cross/lab/ after `make build`")
+	}
+	l := prepared(t)
+	o := l.run(t, 40*time.Minute, "field")
+	for name, want := range map[string]string{"restarts": "2", "status": "69"} {
+		if got := o.results[name]; got != want {
+			t.Errorf("%s is %q, want %s", name, got, want)
+		}
+	}
+	log := o.read(t, "service.log")
+	for _, want := range []string{"Watchdog timeout", "goroutine ", "Main process exited, code=killed, status=9/KILL"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log doesn't say %q", want)
+		}
+	}
+	for _, name := range []string{"KILL-process", "KILL", "STOP-process", "STOP", "thawed", "plugged"} {
+		t.Logf("under emulation: %s: %s s", name, o.results[name])
+	}
+	t.Logf("memory of the service: %s bytes", o.results["memory"])
+}

@@ -1,0 +1,65 @@
+# The service on a bare system: install by command, without and with a camera; what systemd thinks of the unit; broker with TLS and a
+# password from a credential; reload; uninstall.
+. /host/lib.sh
+. /host/lib-service.sh
+mkdir -p /root/build
+cp /opt/livenessd/* /root/build/
+PATH=/root/build:$PATH
+tls_broker
+tree >before
+
+mark user
+setpriv --reuid=65534 --regid=65534 --clear-groups /opt/livenessd/livenessd install >user.log 2>&1
+result user_exit $?
+cat user.log
+
+mark bare
+listen
+configuration
+start=$(date +%s.%N)
+livenessd install --wait 5s
+result bare_exit $?
+result bare_seconds "$(since "$start")"
+livenessd status
+result bare_status $?
+
+mark plugged
+plug live
+await 300 "a service that is ready" active
+result ready_status "$(property StatusText)"
+await 300 "a live verdict" verdict live
+livenessd status --json >/host/out/status.json || die "it isn't ready"
+
+mark twice
+pid=$(property MainPID)
+livenessd install || die "a second install fails"
+[ "$(property MainPID)" = "$pid" ] || die "a second install starts it again"
+
+mark unit
+systemd-analyze verify livenessd.service >/host/out/verify 2>&1
+result verify $?
+systemd-analyze security --no-pager livenessd.service >/host/out/security
+result security "$(sed -n 's/.*Overall exposure level for livenessd.service: \([0-9.]*\).*/\1/p' /host/out/security)"
+result memory "$(property MemoryCurrent)"
+
+mark refused
+cp /etc/livenessd/livenessd.yaml good.yaml
+echo 'decsion: {}' >>/etc/livenessd/livenessd.yaml
+systemctl reload livenessd
+await 120 "a refusal" says "the old configuration stays"
+[ "$(property MainPID)" = "$pid" ] || die "it was started again"
+
+mark reloaded
+sed 's/^log:.*/log: {format: json, level: debug}/' good.yaml >/etc/livenessd/livenessd.yaml
+systemctl reload livenessd
+await 120 "a new online" heard availability '"payload":"online"'
+await 120 "a service that is ready" active
+await 120 "a streaming camera" state streaming
+[ "$(property MainPID)" = "$pid" ] || die "it was started again"
+
+mark purged
+livenessd uninstall --purge || die "uninstall fails"
+tree >after
+diff before after >/host/out/left
+result left "$(wc -l </host/out/left)"
+await 20 "an offline" heard availability '"payload":"offline"'
