@@ -50,16 +50,27 @@ func (p Public) X() string { return base64.RawURLEncoding.EncodeToString(p.Key) 
 
 // jwk is a key as JSON Web Key (RFC 8037), with the times from and until which it signed.
 type jwk struct {
-	Kty   string    `json:"kty"`
-	Crv   string    `json:"crv"`
-	X     string    `json:"x"`
-	D     string    `json:"d,omitempty"` // which a public key doesn't have
-	Kid   string    `json:"kid,omitempty"`
-	Alg   string    `json:"alg,omitempty"`
-	Use   string    `json:"use,omitempty"`
-	Since time.Time `json:"since,omitzero"`
-	Until time.Time `json:"until,omitzero"`
+	Kty   string `json:"kty"`
+	Crv   string `json:"crv"`
+	X     string `json:"x"`
+	D     string `json:"d,omitempty"` // which a public key doesn't have
+	Kid   string `json:"kid,omitempty"`
+	Alg   string `json:"alg,omitempty"`
+	Use   string `json:"use,omitempty"`
+	Since stamp  `json:"since,omitzero"`
+	Until stamp  `json:"until,omitzero"`
 }
+
+// stamp is a time as livenessd's documents have it: RFC 3339, UTC, always three digits of milliseconds.
+type stamp time.Time
+
+func (s stamp) IsZero() bool { return time.Time(s).IsZero() }
+
+func (s stamp) MarshalJSON() ([]byte, error) {
+	return []byte(time.Time(s).UTC().Format(`"2006-01-02T15:04:05.000Z"`)), nil
+}
+
+func (s *stamp) UnmarshalJSON(b []byte) error { return (*time.Time)(s).UnmarshalJSON(b) }
 
 // Of JSON Web Keys.
 const (
@@ -76,8 +87,7 @@ var (
 
 // MarshalJSON writes a JSON Web Key.
 func (p Public) MarshalJSON() ([]byte, error) {
-	ms := func(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
-	return json.Marshal(jwk{Kty: KeyType, Crv: Curve, X: p.X(), Kid: p.ID, Alg: Algorithm, Use: Use, Since: ms(p.Since), Until: ms(p.Until)})
+	return json.Marshal(jwk{Kty: KeyType, Crv: Curve, X: p.X(), Kid: p.ID, Alg: Algorithm, Use: Use, Since: stamp(p.Since), Until: stamp(p.Until)})
 }
 
 // UnmarshalJSON reads one. A kid that isn't the key's thumbprint is an error.
@@ -105,7 +115,7 @@ func (p *Public) UnmarshalJSON(b []byte) error {
 	if j.Kid != "" && j.Kid != read.ID {
 		return fmt.Errorf("kid %.50q is not the key's thumbprint, which is %s", j.Kid, read.ID)
 	}
-	read.Since, read.Until = j.Since.UTC(), j.Until.UTC()
+	read.Since, read.Until = time.Time(j.Since).UTC(), time.Time(j.Until).UTC()
 	*p = read
 	return nil
 }

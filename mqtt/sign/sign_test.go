@@ -152,6 +152,9 @@ func TestPublicKeysAreReadInEachForm(t *testing.T) {
 		}
 		return string(out)
 	}
+	if s := text(b); !strings.Contains(s, `"since":"2026-01-02T03:04:05.006Z","until":"2026-02-02T03:04:05.000Z"`) {
+		t.Error(s)
+	}
 	bare := `{"kty":"OKP","crv":"Ed25519","x":"` + a.X() + `"}`
 	for name, test := range map[string]struct {
 		text string
