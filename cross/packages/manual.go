@@ -82,7 +82,7 @@ const rootPage = `.SH FILES
 the configuration, see \fBlivenessd.yaml(5)\fP
 .TP
 \fI/etc/livenessd/credentials/\fP
-secrets; the service has each file in it as credential:NAME
+secrets; mqtt-password in it is the broker's password
 .TP
 \fI/var/lib/livenessd/\fP
 what must survive a restart, and models
