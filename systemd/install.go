@@ -382,20 +382,23 @@ func (in *Installer) owned(ctx context.Context, path string, mode fs.FileMode, o
 	if err := os.Chmod(in.path(path), mode); err != nil {
 		return err
 	}
-	_, err := in.Run(ctx, "chown", owner, in.path(path))
+	_, err := in.Run(ctx, "chown", "--no-dereference", owner, in.path(path))
 	return err
 }
 
 func (in *Installer) folders(ctx context.Context, o *UnitOptions, group string) error {
 	etc, state := filepath.Dir(o.Config), filepath.Join(stateRoot, o.Name)
 	own := o.User + ":" + group
-	for _, f := range []struct {
+	type folder struct {
 		path, owner string
 		mode        fs.FileMode
-	}{
-		{etc, "root:" + group, 0o750}, {filepath.Join(etc, credentialsFolder), "root:root", 0o700},
-		{state, own, 0o750}, {filepath.Join(state, "models"), own, 0o750},
-	} {
+	}
+	all := []folder{{etc, "root:" + group, 0o750}, {filepath.Join(etc, credentialsFolder), "root:root", 0o700}}
+	fresh := !in.exists(state)
+	if fresh { // else systemd sees to both at the start: root does nothing inside a folder of somebody else's
+		all = append(all, folder{state, "root:root", 0o750}, folder{filepath.Join(state, "models"), own, 0o750})
+	}
+	for _, f := range all {
 		was := in.exists(f.path)
 		if err := in.folder(ctx, f.path, f.mode, f.owner); err != nil {
 			return err
@@ -404,7 +407,10 @@ func (in *Installer) folders(ctx context.Context, o *UnitOptions, group string) 
 			in.say("made %s", f.path)
 		}
 	}
-	return nil
+	if !fresh {
+		return nil
+	}
+	return in.step("give "+state+" to "+o.User, func() error { return in.owned(ctx, state, 0o750, own) })
 }
 
 func (in *Installer) configuration(ctx context.Context, o *UnitOptions, group string, text []byte) error {
@@ -415,7 +421,7 @@ func (in *Installer) configuration(ctx context.Context, o *UnitOptions, group st
 	in.back(func(context.Context) error { return in.remove(o.Config) })
 	err := in.step("write the default configuration "+o.Config, func() error {
 		return in.write(o.Config, bytes.NewReader(text), 0o640, func(temporary string) error {
-			_, err := in.Run(ctx, "chown", "root:"+group, temporary)
+			_, err := in.Run(ctx, "chown", "--no-dereference", "root:"+group, temporary)
 			return err
 		})
 	})

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -195,7 +196,7 @@ func (m *machine) Run(_ context.Context, name string, args ...string) (string, e
 	case strings.HasPrefix(line, "id -gn"):
 		return m.users[last][0] + "\n", nil
 	case name == "chown":
-		user, group, _ := strings.Cut(args[0], ":")
+		user, group, _ := strings.Cut(args[1], ":")
 		if _, err := os.Stat(last); err != nil || m.users[user] == nil || !m.groups[group] || !strings.HasPrefix(last, m.root) {
 			return no("can't")
 		}
@@ -723,4 +724,31 @@ func FuzzLearn(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestWhatTheServiceSaidIsReadWithCare(t *testing.T) {
+	m := newMachine(t)
+	file := filepath.Join(m.root, "/run/livenessd/status.json")
+	var got struct{ PID int }
+	said := func() error { return m.installer().Said("livenessd", &got) }
+	if err := said(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("nothing: %v", err)
+	}
+	m.put("/run/livenessd/status.json", `{"pid":7}`)
+	if err := said(); err != nil || got.PID != 7 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	m.put("/run/livenessd/status.json", "{"+strings.Repeat(" ", 2<<20)+`"pid":8}`)
+	if err := said(); err == nil {
+		t.Error("a file without end is read")
+	}
+	if err := errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := said(); err == nil {
+		t.Error("a pipe is read")
+	}
+	if err := m.installer().Said("../x", &got); !errors.Is(err, ErrOption) {
+		t.Errorf("%v", err)
+	}
 }

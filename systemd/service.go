@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -328,12 +329,16 @@ func (in *Installer) Said(name string, into any) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	const limit = 1 << 20 // it is the service's file, and may be whatever that was made to write
-	f, err := os.Open(in.path(filepath.Join(runRoot, o.Name, "status.json")))
+	// It is the service's, and may be whatever that was made to put there: a pipe, too, which nobody ever writes to.
+	const limit = 1 << 20
+	f, err := os.OpenFile(in.path(filepath.Join(runRoot, o.Name, "status.json")), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return &Error{"read what the service said", err, ""}
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return &Error{"read what the service said", errors.New("it isn't a file"), ""}
+	}
 	if err := json.NewDecoder(io.LimitReader(f, limit)).Decode(into); err != nil {
 		return &Error{"read what the service said", err, ""}
 	}
