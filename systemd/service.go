@@ -337,7 +337,7 @@ func (in *Installer) Said(name string, into any) error {
 	}
 	defer f.Close()
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return &Error{"read what the service said", errors.New("it isn't a file"), ""}
+		return &Error{"read what the service said", errors.New("not a regular file"), ""}
 	}
 	if err := json.NewDecoder(io.LimitReader(f, limit)).Decode(into); err != nil {
 		return &Error{"read what the service said", err, ""}
