@@ -230,7 +230,7 @@ func TestAccessListLetsDevicesWork(t *testing.T) {
 		users = append(users, deviceName(n))
 	}
 	b, secret := guarded(t, "", users...)
-	o.prefix, o.collectors = "livenessd", 1
+	o.prefix, o.collectors, o.unordered = "livenessd", 1, true
 	o.access = access{username: "{device}", passwordFile: secret}
 	o.centre = access{username: "collector-1", passwordFile: secret}
 	f, err := simulate(t.Context(), o, b)

@@ -75,20 +75,22 @@ type figures struct {
 	LastBack  ms      `json:"last_back_ms"`      // from the fault until the last device was back
 	Collector int     `json:"collector_sessions"`
 
-	Own       int64   `json:"own_rss_bytes"`
-	Idle      int64   `json:"broker_idle_rss_bytes"`
-	Loaded    int64   `json:"broker_connected_rss_bytes"`
-	Peak      int64   `json:"broker_peak_rss_bytes"`
-	PerDevice int64   `json:"broker_bytes_per_device"`
-	CPU       float64 `json:"broker_cpu_seconds"`    // from when all were connected to the end, without the time after a restart
-	PerCPU    float64 `json:"broker_cpu_us_verdict"` // microseconds of the broker for a verdict, before the fault
-	OwnCPU    float64 `json:"own_cpu_seconds"`
+	Own        int64   `json:"own_rss_bytes"`
+	Idle       int64   `json:"broker_idle_rss_bytes"`
+	Loaded     int64   `json:"broker_connected_rss_bytes"`
+	Peak       int64   `json:"broker_peak_rss_bytes"`
+	PerDevice  int64   `json:"broker_bytes_per_device"`
+	CPU        float64 `json:"broker_cpu_seconds"`    // from when all were connected to the end, without the time after a restart
+	PerCPU     float64 `json:"broker_cpu_us_verdict"` // microseconds of the broker for a verdict, before the fault
+	PerConnect float64 `json:"broker_cpu_us_connect"` // microseconds for a device's connection, with its subscriptions and what it retains
+	OwnCPU     float64 `json:"own_cpu_seconds"`
 
 	Retained  []int `json:"retained_missing"` // availability, info and camera states that a late subscriber isn't told, by broker
 	Tries     []int `json:"retained_tries"`   // how often it had to subscribe until it was, by broker
 	Forgotten int   `json:"called_offline"`   // devices that are connected and called offline at the end
 
-	Errors []string `json:"errors,omitempty"`
+	Errors   []string `json:"errors,omitempty"`
+	Examples []string `json:"out_of_order_examples,omitempty"`
 
 	unordered bool // out of order is no fault
 }
@@ -202,6 +204,7 @@ func (f *fleet) run(ctx context.Context) error {
 	}
 	loaded, own := measure(f.b.pids()), measure([]int{os.Getpid()})
 	f.figures.Loaded, f.figures.PerDevice = loaded.rss, (loaded.rss-idle.rss)/int64(f.o.devices)
+	f.figures.PerConnect = (loaded.cpu - idle.cpu).Seconds() / float64(f.o.devices) * 1e6
 
 	watching, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
@@ -528,7 +531,7 @@ func (f *fleet) sum(out *outages, broken, back time.Time) {
 	l := f.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f.figures.Verdicts = l.tally
+	f.figures.Verdicts, f.figures.Examples = l.tally, l.examples
 	f.figures.PerSecond = float64(l.tally.Decided) / f.figures.Seconds
 	f.figures.Incoming = float64(l.tally.Messages) / f.figures.Seconds
 	for _, n := range l.seconds {

@@ -26,6 +26,8 @@ type ledger struct {
 	delays  []delay
 	seconds map[int64]int // how many came to the first view in each second
 	newest  time.Time
+
+	examples []string // of those out of order
 }
 
 // boot is one start of one device.
@@ -160,7 +162,7 @@ func (l *ledger) take(view, collector int, m message) {
 			l.stray()
 			return
 		}
-		l.verdict(view, collector, v, m.retained, now)
+		l.verdict(view, collector, v, m.retained, m.again, now)
 	default:
 		l.stray()
 	}
@@ -172,7 +174,7 @@ func (l *ledger) stray() {
 	l.tally.Unknown++
 }
 
-func (l *ledger) verdict(view, collector int, v mqtt.Verdict, retained bool, now time.Time) {
+func (l *ledger) verdict(view, collector int, v mqtt.Verdict, retained, again bool, now time.Time) {
 	sum := fingerprint(v)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -202,7 +204,11 @@ func (l *ledger) verdict(view, collector int, v mqtt.Verdict, retained bool, now
 	}
 	t := track{collector, v.Camera, v.Replayed}
 	if v.Seq < e.last[t] {
-		l.tally.OutOfOrder++
+		if l.tally.OutOfOrder++; len(l.examples) < 10 {
+			was := e.last[t] - 1
+			l.examples = append(l.examples, fmt.Sprintf("%s %s at collector %d: %d (decided %s, acknowledged over connection %d, sent again %v) after %d (decided %s, %d), replayed %v",
+				v.Device, v.Camera, collector, v.Seq, e.at[n].Format(time.StampMilli), e.had[n], again, was+1, e.at[was].Format(time.StampMilli), e.had[was], v.Replayed))
+		}
 	}
 	e.last[t] = max(e.last[t], v.Seq)
 	if view == 0 {

@@ -255,10 +255,14 @@ func (f figures) print(w io.Writer) error {
 	row("broker's memory (RSS) idle, all connected, most", "%s, %s, %s", mb(f.Idle), mb(f.Loaded), mb(f.Peak))
 	row("broker's memory a device", "%.1f kB", float64(f.PerDevice)/1e3)
 	row("broker's processor time a verdict", "%.0f µs", f.PerCPU)
+	row("broker's processor time a device's connection", "%.0f µs", f.PerConnect)
 	row("own memory (RSS), processor time", "%s, %.1f s", mb(f.Own), f.OwnCPU)
 	row("generator behind its schedule", "%.0f ms at most", float64(f.Behind))
 	row("devices connected at the end, called offline", "%d, %d", f.Connected, f.Forgotten)
 	row("a late subscriber lacks, by broker; subscribed so often; is told verdicts", "%v; %v; %d", f.Retained, f.Tries, v.Retained)
+	for _, e := range f.Examples {
+		row("out of order", "%s", e)
+	}
 	for _, e := range f.Errors {
 		row("error", "%s", e)
 	}
