@@ -50,11 +50,14 @@ await 120 "a refusal" says "the old configuration stays"
 [ "$(property MainPID)" = "$pid" ] || die "it was started again"
 
 mark reloaded
+mkdir -p /run/systemd/timesync
+touch /run/systemd/timesync/synchronized # as systemd-timesyncd would: the kernel can't be asked from inside the cage
 sed 's/^log:.*/log: {format: json, level: debug}/' good.yaml >/etc/livenessd/livenessd.yaml
 systemctl reload livenessd
 await 120 "a new online" heard availability '"payload":"online"'
 await 120 "a service that is ready" active
 await 120 "a streaming camera" state streaming
+await 300 "a verdict whose clock is set" heard camera/front/verdict '"clock_synced":true'
 [ "$(property MainPID)" = "$pid" ] || die "it was started again"
 
 mark purged
