@@ -7,10 +7,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -101,6 +103,59 @@ func TestRunsFloat32(t *testing.T) {
 	}
 	if want := []float32{2, 4, 6, 1}; !slices.Equal(out, want) {
 		t.Errorf("%v, want %v", out, want)
+	}
+}
+
+// TestThreadsShareMemory: nets that many threads open are not in as many arenas, which glibc maps as 64 MiB each, of which a part is used.
+func TestThreadsShareMemory(t *testing.T) {
+	library(t)
+	arenas := func() (n int) {
+		maps, err := os.ReadFile("/proc/self/maps")
+		if err != nil {
+			t.Fatal(err)
+		}
+		const size = 64 << 20
+		var used uint64 // where the last mapping ended, if it began as an arena does
+		for line := range strings.Lines(string(maps)) {
+			var from, to uint64
+			var rights string
+			if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &rights); err != nil {
+				t.Fatalf("%v: %s", err, line)
+			}
+			if rights == "---p" && from == used && to%size == 0 {
+				n++
+			}
+			used = 0
+			if rights == "rw-p" && from%size == 0 && to < from+size {
+				used = to
+			}
+		}
+		return n
+	}
+	data, sum := model(t, "int8.tflite")
+	rt, before := library(t), arenas()
+	const threads = 16
+	var wg, all sync.WaitGroup
+	all.Add(threads)
+	for range threads {
+		wg.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			ip, err := rt.New(data, Options{SHA256: sum, Delegate: XNNPACK, Inputs: []TensorSpec{{Type: Int8}}})
+			all.Done()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			all.Wait() // so that there are as many threads
+			if err := ip.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if more := arenas() - before; more > 1 { // Go's own memory may look like one
+		t.Errorf("%d threads have %d more arenas", threads, more)
 	}
 }
 

@@ -3,8 +3,8 @@
 // It promises that a library which is missing, of the wrong kind or too old is an error that names the paths that were tried;
 // that a model is handed to the library only when its bytes have the SHA-256 that the caller vouches for, and run only when
 // its tensors are what the caller asked for in number, type, shape and quantisation; that model, delegate and interpreter are
-// freed once and in the order that the library needs; and that a tensor that isn't there is an error, not a crash. It knows
-// nothing of faces and pictures. It doesn't defend against a file that somebody built to attack the library: a digest from a
+// freed once and in the order that the library needs; that what was freed by one thread can be used by all; and that a tensor that isn't
+// there is an error, not a crash. It knows nothing of faces and pictures. It doesn't defend against a file that somebody built to attack the library: a digest from a
 // trusted place does that. Without cgo everything compiles, and Load says that this build can't.
 package tflite
 

@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #define TFL_STATIC_LIBRARY_BUILD // else the headers declare everything visible
 #include <dlfcn.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -88,7 +89,16 @@ static char* message(const char* format, const char* argument) {
 	return text;
 }
 
+// share_memory lets all threads allocate from what there is. Nets are opened and closed by whatever threads Go has, and glibc would give
+// each an arena of its own, whose freed memory the others never use: a daemon that reads its configuration again would grow by that.
+static void share_memory(void) {
+#ifdef __GLIBC__
+	mallopt(M_ARENA_MAX, 1);
+#endif
+}
+
 char* livenessd_tflite_load(const char* path) {
+	share_memory();
 	void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!library) return message("%s", dlerror());
 	char* problem = NULL;
