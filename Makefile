@@ -148,6 +148,11 @@ fleet: $(B)/bin/nats-server ## DEVICES simulated devices (default 2000) at mosqu
 	$(B)/fleet -mosquitto -devices $(or $(DEVICES),2000) -collectors 2 -speed 10 -ramp 20s -for 2m -fault stop
 	$(B)/fleet -nats $(B)/bin/nats-server -devices $(or $(DEVICES),2000) -speed 3 -ramp 1m -for 90s -fault kill -down 20s -subscribe-qos 0 -unordered
 
+.PHONY: soak
+soak: build ## HOURS simulated hours (default 24) of lost cameras, brokers and configurations, and whether run holds ever more (half an hour)
+	@cross/setup $(TEST_PACKAGES)
+	go test -count=1 -v -timeout 0 -run '^TestSoak$$' ./daemon/command -hours $(or $(HOURS),24)
+
 .PHONY: clean
 clean: ## remove build/
 	rm -rf $(B)

@@ -26,6 +26,9 @@ const childConfig = "LIVENESSD_TEST_CHILD_CONFIG"
 
 // TestMain is the child of a probe where it is called as one: a probe runs this program again. It is the daemon, too.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == soakChild {
+		os.Exit(serveSoak(os.Args[2]))
+	}
 	if path := os.Getenv(childConfig); path != "" {
 		os.Exit(Main(context.Background(), Process{Args: []string{"run", "--config", path}, Stdout: os.Stdout, Stderr: os.Stderr}))
 	}
