@@ -67,6 +67,12 @@ func (a *app) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	// A daemon that was started by hand in a terminal ends with it.
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		var enough context.CancelFunc
+		ctx, enough = signal.NotifyContext(ctx, syscall.SIGHUP)
+		defer enough()
+	}
 	hangup, unhook := hangups()
 	defer unhook()
 	s := &server{app: a, notify: notify, pulse: daemon.NewPulse(time.Now, a.Version, os.Getpid()), hangup: hangup, watch: daemon.Run}
@@ -107,7 +113,7 @@ func (a *app) serve(ctx context.Context) (err error) {
 	return s.loop(ctx, first, loaded)
 }
 
-// hangups gives SIGHUPs, but not those of a terminal that is closed: a daemon that was started by hand ends with it.
+// hangups gives SIGHUPs that aren't a terminal's which is closed.
 func hangups() (c chan os.Signal, stop func()) {
 	if term.IsTerminal(int(os.Stdin.Fd())) {
 		return nil, func() {}
