@@ -2,7 +2,12 @@ package doctor
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
 
 	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
@@ -28,13 +33,35 @@ var levels = map[mqtt.Outcome]Level{mqtt.Passed: OK, mqtt.Warned: Warning, mqtt.
 func (p *Patient) broker() mqtt.Options {
 	o := daemon.Broker(p.Config, slog.New(slog.DiscardHandler))
 	if o.Username != "" && o.PasswordFile == "" {
-		o.PasswordFile = p.Service.Credentials[config.Credential] // which systemd hands to the service alone
+		o.PasswordFile = p.credential(config.Credential)
 	}
 	return o
 }
 
+// credential is the file from which systemd hands a credential to the service alone: one that is named, or one in a folder of them.
+func (p *Patient) credential(name string) string {
+	if path := p.Service.Credentials[name]; path != "" {
+		return path
+	}
+	for _, folder := range p.Service.Credentials {
+		path := filepath.Join(folder, name)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
 func (c broker) Look(ctx context.Context) []Finding {
 	o := c.p.broker()
+	for _, secret := range []string{o.PasswordFile, o.KeyFile} {
+		// Whether the service may read it is another check's question.
+		if f, err := os.OpenFile(secret, os.O_RDONLY|syscall.O_NONBLOCK, 0); errors.Is(err, fs.ErrPermission) {
+			return []Finding{skipped("%s can't be read by this user: run `sudo livenessd doctor`", secret)}
+		} else if err == nil {
+			f.Close()
+		}
+	}
 	steps, err := c.p.Probe(ctx, o)
 	if err != nil {
 		return []Finding{failure(Configuration, daemon.Hint(err), "%s", err)}

@@ -26,7 +26,7 @@ const lines = "1000"
 // Bundle writes an archive (tar.gz) for whoever helps from afar: what was found, versions, the configuration in effect, the cameras, what
 // the daemon says of itself, here and at the broker, and the journal's last lines, all of it text, without secrets.
 func (p *Patient) Bundle(ctx context.Context, w io.Writer, r Report) error {
-	secrets := NewSecrets(p.Config)
+	secrets := p.secrets()
 	z := gzip.NewWriter(w)
 	t := tar.NewWriter(z)
 	add := func(name, content string) error {

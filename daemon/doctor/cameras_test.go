@@ -192,14 +192,23 @@ func TestWhatAFailureAtABrokerIsCausedBy(t *testing.T) {
 
 // The password that systemd hands to the service is found where systemd takes it from.
 func TestThePasswordIsTheServicesCredential(t *testing.T) {
-	m := aMachine(t, nil)
-	m.says["systemctl show"] = active + "LoadCredential=mqtt-password:/etc/livenessd/password\n"
-	p := m.patient(t, "mqtt: {username: door}")
-	p.Probe = func(_ context.Context, o mqtt.Options) ([]mqtt.Step, error) {
-		if o.PasswordFile != "/etc/livenessd/password" || o.Username != "door" {
-			t.Errorf("%+v", o)
+	for credential, want := range map[string]string{"mqtt-password:/etc/somewhere": "/etc/somewhere", "livenessd:ROOT/etc/credentials": "ROOT/etc/credentials/mqtt-password",
+		"other:/etc/somewhere": ""} {
+		m := aMachine(t, map[string]string{"etc/credentials/mqtt-password": "hunter2"})
+		m.says["systemctl show"] = active + "LoadCredential=" + strings.ReplaceAll(credential, "ROOT", m.root) + "\n"
+		p := m.patient(t, "mqtt: {username: door}")
+		asked := false
+		p.Probe = func(_ context.Context, o mqtt.Options) ([]mqtt.Step, error) {
+			if asked = true; o.PasswordFile != strings.ReplaceAll(want, "ROOT", m.root) || o.Username != "door" {
+				t.Errorf("%s: %+v", credential, o)
+			}
+			return nil, nil
 		}
-		return nil, nil
+		if (broker{p}).Look(t.Context()); !asked {
+			t.Error("nobody asked")
+		}
+		if got := p.secrets().Redact("it is hunter2"); strings.Contains(got, "hunter2") != (want != "ROOT/etc/credentials/mqtt-password") {
+			t.Errorf("%s: %s", credential, got)
+		}
 	}
-	broker{p}.Look(t.Context())
 }

@@ -3,12 +3,11 @@ package doctor
 import (
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/livenessd/livenessd/daemon/config"
 )
 
 // Secrets knows what must not leave the machine: what is in the configuration's secret files, word for word, and what looks like a secret.
@@ -21,26 +20,39 @@ const (
 	biggest  = 64 << 10
 )
 
-// NewSecrets reads the configuration's secret files. A file that can't be read has no secret that could be given away here.
-func NewSecrets(c config.Config) *Secrets {
+// secrets reads the configuration's secret files, and those that systemd hands to the service. A file that can't be read has no secret that could
+// be given away here.
+func (p *Patient) secrets() *Secrets {
 	s := &Secrets{}
-	for _, n := range namedFiles(c) {
-		if !n.secret {
-			continue
+	for _, n := range namedFiles(p.Config) {
+		if n.secret {
+			s.read(n.path)
 		}
-		f, err := os.Open(n.path)
-		if err != nil {
-			continue
-		}
-		b, err := io.ReadAll(io.LimitReader(f, biggest))
-		f.Close()
-		if err == nil {
-			s.add(string(b))
+	}
+	for _, path := range p.Service.Credentials {
+		s.read(path)
+		inside, _ := filepath.Glob(filepath.Join(path, "*"))
+		for _, path := range inside {
+			s.read(path)
 		}
 	}
 	// The longest first: one may be the beginning of another.
 	slices.SortFunc(s.known, func(a, b string) int { return len(b) - len(a) })
 	return s
+}
+
+func (s *Secrets) read(path string) {
+	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() { // a pipe would block for ever
+		return
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if b, err := io.ReadAll(io.LimitReader(f, biggest)); err == nil {
+		s.add(string(b))
+	}
 }
 
 func (s *Secrets) add(content string) {
