@@ -194,6 +194,51 @@ func TestRunWithoutACameraIsNotReady(t *testing.T) {
 	}
 }
 
+// What the old configuration's run decided isn't lost: the new one's delivers it.
+func TestAReloadLosesNoVerdict(t *testing.T) {
+	needRuntime(t)
+	m := newManager(t)
+	folder, b, received := listening(t, "live-1.jpg")
+	state := t.TempDir()
+	text := func(url string) string {
+		return "device: door-7\nlog: {format: json}\ncameras: {front: {path: \"replay:" + folder + "\", fps: 20}}\nstate: " + state + "\n" +
+			"decision: {live_at: 1e-3, spoof_at: 1e-4}\nmqtt: {url: \"" + url + "\"}\n"
+	}
+	file := write(t, "livenessd.yaml", text("mqtt://127.0.0.1:9"))
+	ctx, stop := context.WithCancel(t.Context())
+	code := make(chan int, 1)
+	go func() {
+		code <- Main(ctx, Process{Args: []string{"run", "--config", file}, Stdout: &buffer{}, Stderr: &buffer{}})
+	}()
+	m.await("STATUS=", "last verdict live")
+	if err := os.WriteFile(file, []byte(text(b.URL())), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	boots := map[string]uint64{} // the number of the first verdict
+	for len(boots) < 2 {
+		r := await(t, received, "a verdict", func(r mqtt.Received) bool { return r.Topic == "livenessd/door-7/camera/front/verdict" })
+		v, err := mqtt.ParseVerdict(r.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, known := boots[v.Boot]; !known {
+			boots[v.Boot] = v.Seq
+		}
+	}
+	for boot, first := range boots {
+		if first != 1 {
+			t.Errorf("the first verdict of boot %s is number %d", boot, first)
+		}
+	}
+	stop()
+	if c := <-code; c != ExitOK {
+		t.Errorf("exit code %d", c)
+	}
+}
+
 // What only shows when the new run begins leaves the old configuration in effect, too.
 func TestANewRunThatDoesNotBeginIsUndone(t *testing.T) {
 	needRuntime(t)
