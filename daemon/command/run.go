@@ -32,9 +32,10 @@ func (a *app) run() *cobra.Command {
 }
 
 const (
-	// probing is how long one model may be tried, and loading how long the rest of what comes before a run may take.
+	// probing is how long one model may be tried, and loading how long the rest of what comes before a run may take: seconds, but not on a machine
+	// that has other things to do.
 	probing = time.Minute
-	loading = 2 * time.Minute
+	loading = 5 * time.Minute
 	// switching is how long a run may take to end and the next to begin.
 	switching = time.Minute
 )
