@@ -222,7 +222,7 @@ func (s *scorer) still(path string, m *frame.Image) scored {
 		code = decision.NoFacesDetected
 	}
 	if f.Judged {
-		p := f.Judgement.Live
+		p := decision.Digits(f.Judgement.Live)
 		r.Score, r.Frames = &p, 1
 		switch {
 		case p >= s.options.LiveAt:

@@ -248,7 +248,7 @@ func TestADecisionSaysWhatItRestsOn(t *testing.T) {
 		t.Fatal(s)
 	}
 	face := moved(here, 4, 0, 1)
-	want := Decision{Verdict: Spoof, Code: PADAttack, Score: 1 / (1 + math.Exp(2)), Attack: "replay", Frames: 5, Face: &face, First: epoch.Add(4 * tick),
+	want := Decision{Verdict: Spoof, Code: PADAttack, Score: 0.119202922, Attack: "replay", Frames: 5, Face: &face, First: epoch.Add(4 * tick),
 		LiveAt: 0.8, SpoofAt: 0.35}
 	if got := s.said[0]; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v (%+v)\nwant %+v", got, got.Face, want)

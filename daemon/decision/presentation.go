@@ -62,7 +62,7 @@ func (d *Decider) weigh(r rule, after time.Time) (w weight) {
 		return w
 	}
 	n := float64(w.frames)
-	w.span, w.score, w.sum = newest.Sub(w.first), sigmoid(odds/n), worth/n*independent
+	w.span, w.score, w.sum = newest.Sub(w.first), Digits(sigmoid(odds/n)), worth/n*independent
 	return w
 }
 

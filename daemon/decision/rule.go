@@ -199,3 +199,7 @@ func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 func logit(p float64) float64 { return math.Log(p / (1 - p)) }
 
 func sigmoid(odds float64) float64 { return 1 / (1 + math.Exp(-odds)) }
+
+// Digits rounds P(live) to the nine digits that are compared with thresholds and published. Processors differ in what comes after the fifteenth, and
+// the same frames shall be the same document on each.
+func Digits(p float64) float64 { return math.Round(p*1e9) / 1e9 }
