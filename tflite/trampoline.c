@@ -90,15 +90,15 @@ static char* message(const char* format, const char* argument) {
 }
 
 // share_memory lets all threads allocate from what there is. Nets are opened and closed by whatever threads Go has, and glibc would give
-// each an arena of its own, whose freed memory the others never use: a daemon that reads its configuration again would grow by that.
-static void share_memory(void) {
+// each an arena of its own, whose freed memory the others never use: a daemon that reads its configuration again would grow by that. It
+// comes before Go starts, whose first threads already have arenas when a library is loaded.
+__attribute__((constructor)) static void share_memory(void) {
 #ifdef __GLIBC__
 	mallopt(M_ARENA_MAX, 1);
 #endif
 }
 
 char* livenessd_tflite_load(const char* path) {
-	share_memory();
 	void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!library) return message("%s", dlerror());
 	char* problem = NULL;
