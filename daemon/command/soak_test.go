@@ -621,7 +621,7 @@ func (s *soak) round(n int, of wear) error {
 		return func() time.Duration { return time.Duration(r.Int64N(int64(most))) }
 	}
 	for i, name := range s.names {
-		away, back := some(300*time.Millisecond), some(2*time.Second)
+		away, back := some(300*time.Millisecond), some(time.Second)
 		do(&wg, func() error {
 			for k := range of.cameras {
 				if err := s.loseCamera(name, n+i+k, away()); err != nil {
@@ -713,7 +713,8 @@ func (s *soak) hear() (heard func() map[string]int) {
 func TestSoak(t *testing.T) {
 	fps, cameras, of, rounds := 20, []string{"front", "side"}, wear{cameras: 1, brokers: 2, sessions: 2}, 1
 	if *soakHours > 0 { // 1,152 losses of cameras, 144 of the broker and 144 reloads in 24 hours
-		fps, cameras, of, rounds = 225, []string{"front", "side", "back", "yard"}, wear{cameras: 6, brokers: 3, sessions: 8}, *soakHours*restsAnHour
+		cameras = append(cameras, "back", "yard", "gate", "hall")
+		fps, of, rounds = 150, wear{cameras: 4, brokers: 3, sessions: 5}, *soakHours*restsAnHour
 	}
 	s := newSoak(t, fps, cameras...)
 	heard := s.hear()
