@@ -102,13 +102,13 @@ reproduced: packages ## the packages a second time, from a clone and empty cache
 	cross/reproduce amd64 arm64 armhf
 
 .PHONY: installed
-installed: amd64 ## the amd64 package on a machine of its own in the lab: install, power cut, upgrade, purge (half an hour)
+installed: amd64 ## the amd64 package on a machine of its own in the lab: install, power cut, upgrade, purge (five minutes)
 	@cross/setup $(LAB_PACKAGES)
 	@VERSION=$(VERSION) cross/package amd64
 	LIVENESSD_PACKAGE=$$(ls $(B)/packages/livenessd_*_amd64.deb) go test -count=1 -v -timeout 0 -run '^TestPackage$$' ./cross/lab
 
 .PHONY: emulated
-emulated: amd64 arm64 armhf ## under qemu: the tests on arm64, the same verdicts as on amd64, what armhf says without a library
+emulated: amd64 arm64 armhf ## under qemu: the tests on arm64, the same verdicts as on amd64, what armhf says without a library (half an hour)
 	@cross/setup qemu-user-static
 	LIVENESSD_EMULATED=1 go test -count=1 -v -timeout 0 -run '^TestEmulated' ./cross/packages
 
