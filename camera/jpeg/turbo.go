@@ -26,6 +26,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"unsafe"
@@ -88,6 +89,9 @@ func (t *turbo) decode(dst, src []byte, h header) (frame.Image, []byte, error) {
 			sampling = C.TJSAMP_411
 		}
 	}
+	// The library keeps a warning's text for the thread that earned it, and the next call could be another one's.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	rc := C.planes(t.handle, (*C.uchar)(unsafe.SliceData(src)), C.ulong(len(src)), C.int(h.width), C.int(h.height), sampling,
 		(*C.uchar)(&m.Y.Pix[0]), u, v, C.int(stride), C.int(cStride))
 	switch rc {
