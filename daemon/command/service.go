@@ -74,6 +74,12 @@ func (a *app) install() *cobra.Command {
 		if err := in.Check(); err != nil {
 			return err
 		}
+		// A wrong option is said before anything is looked for. Where the program will lie isn't known yet.
+		unit := o.UnitOptions
+		unit.Program = "/usr/bin/livenessd"
+		if _, err := systemd.Unit(unit); err != nil {
+			return err
+		}
 		if err := a.findLibrary(&o); err != nil {
 			return err
 		}

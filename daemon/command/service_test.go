@@ -117,14 +117,14 @@ func TestServiceCommandsSayWhatTheyNeed(t *testing.T) {
 		}
 		s = newServices(t)
 		s.show["before"] = absent
-		switch r := s.call(t, verb); verb {
+		switch verb {
 		case "install":
 		case "uninstall":
-			if r.code != ExitOK {
+			if r := s.call(t, verb); r.code != ExitOK {
 				t.Errorf("uninstall where nothing is: exit code %d: %s", r.code, r.errors)
 			}
 		default:
-			if r.code != ExitUnavailable || !strings.Contains(r.errors, "isn't installed") || !strings.Contains(r.errors, "→ sudo livenessd install") {
+			if r := s.call(t, verb); r.code != ExitUnavailable || !strings.Contains(r.errors, "isn't installed") || !strings.Contains(r.errors, "→ sudo livenessd install") {
 				t.Errorf("%s of nothing: exit code %d: %s", verb, r.code, r.errors)
 			}
 		}
