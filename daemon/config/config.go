@@ -305,7 +305,7 @@ func (m machine) base() Config {
 		Decision: Decision{Mode: "continuous", AcceptError: 0.01, RefuseError: 0.05,
 			Window: 4 * time.Second, MinFrames: 5, MinTime: 400 * time.Millisecond, Timeout: 8 * time.Second, Correlation: 300 * time.Millisecond,
 			MinFace: 0.08, Crowd: 0.6, Visible: 0.7, Change: 0.25,
-			MinLuma: 35, MaxLuma: 235, MaxClipped: 0.55, MinSharpness: 0.26, MaxYaw: 35, MaxRoll: 30,
+			MinLuma: 35, MaxLuma: 235, MaxClipped: 0.55, MinSharpness: 0.25, MaxYaw: 35, MaxRoll: 30,
 			Cues: Cues{Repeat: Deny, Flat: Off, Infrared: Required}},
 		Applications: map[string]Application{"default": DefaultApplication()},
 

@@ -107,7 +107,7 @@ func TestWhatCannotBeSeenWellIsNoEvidence(t *testing.T) {
 		{"as bright as may be", func(l *Look) { l.Luma = 235 }, ""},
 		{"brighter", func(l *Look) { l.Luma = 235.1 }, TooBright},
 		{"half of it white", func(l *Look) { l.Bright = 0.56 }, TooBright},
-		{"blurred", func(l *Look) { l.Sharp = 0.259 }, Blurred},
+		{"blurred", func(l *Look) { l.Sharp = 0.249 }, Blurred},
 		{"turned as far as may be", func(l *Look) { l.Posed, l.Yaw, l.Roll = true, -35, 30 }, ""},
 		{"turned away", func(l *Look) { l.Posed, l.Yaw = true, -35.1 }, FaceTurned},
 		{"leaning", func(l *Look) { l.Posed, l.Roll = true, 31 }, FaceTurned},

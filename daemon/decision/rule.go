@@ -47,7 +47,7 @@ func Defaults() Options {
 		Window: 4 * time.Second, MinFrames: 5, MinTime: 400 * time.Millisecond, Timeout: 8 * time.Second, Stay: time.Second,
 		Gone: 750 * time.Millisecond, Correlation: 300 * time.Millisecond,
 		MinFace: 0.08, Crowd: 0.6, Visible: 0.7, Overlap: 0.3, Growth: 1.6, Change: 0.25,
-		MinLuma: 35, MaxLuma: 235, MaxClipped: 0.55, MinSharp: 0.26, MaxYaw: 35, MaxRoll: 30,
+		MinLuma: 35, MaxLuma: 235, MaxClipped: 0.55, MinSharp: 0.25, MaxYaw: 35, MaxRoll: 30,
 	}
 }
 

@@ -159,8 +159,8 @@ class Maker:
         return float(self.rng.normal(0, 8) if self.rng.random() < .6 else self.rng.uniform(-45, 45))
 
     def size(self, h):
-        """A face's height: from 7 to 110 % of the frame's."""
-        return rc.log_uniform(self.rng, .07, 1.1) * h
+        """A face's height: from 7 to 110 % of the frame's, and more of the small ones, which are the hardest to find."""
+        return (rc.log_uniform(self.rng, .07, .2) if self.rng.random() < .3 else rc.log_uniform(self.rng, .07, 1.1)) * h
 
     def place(self, w, h, fw, fh):
         """Where a face's middle goes: inside, or so that the edge cuts some of it off."""
@@ -244,7 +244,7 @@ class Maker:
         k = min(w / iw, h / ih) * (1 if rng.random() < .5 else rc.log_uniform(rng, .8, 2.))
         c = faces[0].centre if faces else (iw / 2, ih / 2)
         to = (c[0] * k, c[1] * k) if k <= min(w / iw, h / ih) * 1.001 else (w * rng.uniform(.35, .65), h * rng.uniform(.35, .65))
-        return self.warp(img, faces, c, k, float(rng.normal(0, 6)), to, w, h, cv2.BORDER_REFLECT_101)
+        return self.warp(img, faces, c, k, float(rng.normal(0, 6)), to, w, h, cv2.BORDER_REPLICATE)  # mirrored there would be a second face
 
     def make(self):
         rng = self.rng
