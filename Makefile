@@ -145,7 +145,7 @@ $(B)/bin/nats-server:
 fleet: $(B)/bin/nats-server ## DEVICES simulated devices (default 2000) at mosquitto, and at three nodes of NATS, each restarted or killed meanwhile (ten minutes)
 	@cross/setup $(TEST_PACKAGES)
 	go build -o $(B)/fleet ./mqtt/fleet
-	$(B)/fleet -mosquitto -devices $(or $(DEVICES),2000) -collectors 2 -speed 10 -ramp 20s -for 2m -fault stop
+	$(B)/fleet -mosquitto -devices $(or $(DEVICES),2000) -collectors 2 -speed 10 -ramp 20s -for 2m -fault stop -unordered # counted, see docs/fleet.md
 	$(B)/fleet -nats $(B)/bin/nats-server -devices $(or $(DEVICES),2000) -speed 3 -ramp 1m -for 90s -fault kill -down 20s -subscribe-qos 0 -unordered
 
 .PHONY: soak

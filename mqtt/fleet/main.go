@@ -94,7 +94,7 @@ func parse(args []string, stderr io.Writer) (s settings, err error) {
 	f.DurationVar(&s.timeout, "timeout", 10*time.Second, "of a device, for a connection and for each acknowledgement")
 	f.BoolVar(&s.requests, "requests", true, "devices listen to requests, as livenessd does: two subscriptions more")
 	f.IntVar(&s.qos, "subscribe-qos", 1, "of the devices' subscriptions, as mqtt.subscribe_qos in livenessd's configuration: 0 or 1")
-	f.BoolVar(&s.unordered, "unordered", false, "verdicts out of order are counted, but no fault: NATS sends again in another order")
+	f.BoolVar(&s.unordered, "unordered", false, "verdicts out of order are counted, but no fault: a broker that was restarted may send again in another order")
 	f.Uint64Var(&s.seed, "seed", 1, "of what is drawn")
 	f.BoolVar(&s.json, "json", false, "figures as JSON")
 	f.BoolVar(&s.silent, "quiet", false, "no progress on standard error")
