@@ -68,6 +68,7 @@ unit: build ## the Go tests, under the race detector
 .PHONY: nocgo
 nocgo: ## everything compiles without cgo, and the tests that need no C library pass
 	CGO_ENABLED=0 go build ./...
+	CGO_ENABLED=0 GOARCH=arm go build ./... # 32 bits
 	CGO_ENABLED=0 go vet ./...
 	CGO_ENABLED=0 go test $$(go list ./... | grep -v /mqtt/fleet$$) # which has no cgo in either case, and takes a minute
 

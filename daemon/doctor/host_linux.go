@@ -39,7 +39,7 @@ func space(path string) (Space, error) {
 		return Space{}, &fs.PathError{Op: "statfs", Path: path, Err: err}
 	}
 	s := Space{Free: int64(st.Bavail) * int64(st.Bsize), Size: int64(st.Blocks) * int64(st.Bsize), Nodes: int64(st.Files), FreeNodes: int64(st.Ffree),
-		ReadOnly: st.Flags&unix.ST_RDONLY != 0, Memory: st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC}
+		ReadOnly: st.Flags&unix.ST_RDONLY != 0, Memory: uint32(st.Type) == unix.TMPFS_MAGIC || uint32(st.Type) == unix.RAMFS_MAGIC} // 32 bits, signed on some
 	var info unix.Stat_t
 	if err := unix.Stat(path, &info); err != nil {
 		return s, &fs.PathError{Op: "stat", Path: path, Err: err}
