@@ -10,64 +10,15 @@ import (
 	"image/jpeg"
 	sockets "net" // net is a liveness net here
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/livenessd/livenessd/mqtt"
 	"github.com/livenessd/livenessd/mqtt/asyncapi"
 )
-
-// startMosquitto starts a real broker, and gives its address.
-func startMosquitto(t *testing.T) string {
-	t.Helper()
-	program, err := exec.LookPath("mosquitto")
-	if err != nil {
-		program, err = exec.LookPath("/usr/sbin/mosquitto") // which is not in everybody's PATH
-	}
-	if err != nil {
-		t.Skip("no mosquitto here, so that nothing is tried with it: apt-get install mosquitto")
-	}
-	l, err := sockets.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	me, err := user.Current()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	// As root it would become another user, who can't read the test's folder.
-	conf := write(t, "mosquitto.conf", fmt.Sprintf("listener %s 127.0.0.1\nuser %s\nallow_anonymous true\nlog_dest none\n",
-		address[strings.LastIndexByte(address, ':')+1:], me.Username))
-	cmd := exec.Command(program, "-c", conf)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // says that it was killed
-	})
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		c, err := sockets.Dial("tcp", address)
-		if err == nil {
-			_ = c.Close()
-			return address
-		}
-		if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
-}
 
 // host is a client of a broker that only publishes.
 type host struct {
@@ -256,7 +207,7 @@ func (d *site) run(config string) (log *buffer, stop func()) {
 // description and is what its schema says, and there is no channel of which nothing was seen.
 func TestAllThatRunSaysIsInTheDescription(t *testing.T) {
 	needRuntime(t)
-	address := startMosquitto(t)
+	address, _ := mosquitto(t)
 	d := newSite(t)
 	all := []string{"front", "side", "dark", "broken"}
 
