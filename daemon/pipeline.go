@@ -211,6 +211,7 @@ func (p *pipeline) gotOn() {
 	p.moves.stir()
 	if !p.worked {
 		p.worked = true
+		p.reportState() // so that who is told ready is told what the camera does, too
 		p.pulse.works(p.name)
 	}
 }
