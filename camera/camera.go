@@ -3,8 +3,9 @@
 // A Camera hands out the newest frame as planes, decoded only when somebody asks for it; what nobody asked for
 // in time is counted and gone. It promises to survive its device: a camera that is absent, taken, refused, frozen
 // or pulled out is a state with a hint for a technician, and the device is opened again when it can be. Frames
-// that are empty, short, cut off, wrongly sized or garbage are counted by reason and never handed out. It doesn't
-// convert colours, scale or rotate, and it doesn't drive multi-planar devices.
+// that are empty, short, cut off, wrongly sized or garbage are counted by reason and never handed out. Frames are handed out as
+// the camera sent them; RGB, and luma of more than 8 bits where its upper ones aren't bytes, are converted once. It doesn't
+// scale or rotate, and it doesn't drive multi-planar devices.
 package camera
 
 import (
@@ -203,6 +204,7 @@ type Camera struct {
 	decoder *jpeg.Decoder
 	taken   raw // what the frame handed out last may lie in
 	pixels  []byte
+	room    room
 	out     frame.Frame
 
 	mu     sync.Mutex
@@ -319,7 +321,7 @@ func (c *Camera) decode() error {
 	case formatPNG:
 		m, err = DecodeStill(r.data)
 	default:
-		m, err = r.layout.view(r.data)
+		m, err = r.layout.view(r.data, &c.room)
 	}
 	if err != nil {
 		return err

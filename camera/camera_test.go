@@ -645,7 +645,7 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 }
 
 func TestFormatsHaveOtherNames(t *testing.T) {
-	for name, want := range map[string]string{"mjpeg": formatMJPG, "MJPG": formatMJPG, "yuyv": formatYUYV, "YUY2": formatYUYV, "gray": formatGREY, "H264": ""} {
+	for name, want := range map[string]string{"mjpeg": formatMJPG, "MJPG": formatMJPG, "yuyv": formatYUYV, "YUY2": formatYUYV, "gray": formatGREY, "H264": "", "i420": formatYU12, "RGB24": formatRGB3, "bgr24": formatBGR3, "y16": formatY16} {
 		if got := formatByName(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}

@@ -286,7 +286,7 @@ func (l *layout) plausible(data []byte) error {
 		}
 		return nil
 	}
-	_, err := l.view(data)
+	_, err := l.view(data, nil)
 	return err
 }
 

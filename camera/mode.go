@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 )
 
 // mode is one way to run a device.
@@ -32,12 +33,12 @@ func rank(offers []FormatInfo, o *Options) []mode {
 	return modes
 }
 
-// canonical takes the two names that drivers have for JPEG frames for one.
+// canonical takes the two names that drivers have for JPEG frames for one, and a name without the blanks at its end.
 func canonical(fourCC string) string {
 	if fourCC == "JPEG" {
 		return formatMJPG
 	}
-	return fourCC
+	return strings.TrimRight(fourCC, " ")
 }
 
 // pickRate gives the lowest rate that is enough, because more costs bandwidth and light, else the highest.
@@ -70,8 +71,9 @@ func penalty(m mode, o *Options) float64 {
 	case m.fps < o.FPS*0.99:
 		p += 10 * (1 - m.fps/o.FPS)
 	}
-	p += 0.1 * float64(slices.Index(formats, canonical(m.format)))
-	if m.format == formatGREY && o.Format != formatGREY {
+	is := canonical(m.format)
+	p += 0.03 * float64(slices.Index(formats, is))
+	if gray(is) && !gray(o.Format) {
 		p += 6 // colour tells much about what is live
 	}
 	return p

@@ -241,6 +241,7 @@ func fourCC(v uint32) string {
 }
 
 func pixelFormat(s string) webcam.PixelFormat {
+	s = (s + "   ")[:4]
 	return webcam.PixelFormat(uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24)
 }
 

@@ -1,9 +1,10 @@
 // Package frame is a camera picture as planes of samples: luma, and chroma where there is any.
 //
 // An Image is a view: it describes bytes as the camera or the decoder left them (packed YUYV, planar I420,
-// semi-planar NV12, gray), so that nobody has to convert a whole frame to look at a part of it. The package
-// promises that sampling an Image that Check accepts never reads outside its planes. It knows nothing of where
-// pictures come from, nor of what is done with them.
+// semi-planar NV12, gray), so that nobody has to convert a whole frame to look at a part of it. What no plane can
+// describe, RGB and luma of 10 bits, is converted once (RGB, Narrow). The package promises that sampling an Image that
+// Check accepts never reads outside its planes. It knows nothing of where pictures come from, nor of what is done with
+// them.
 package frame
 
 import (
@@ -85,30 +86,6 @@ func (p Plane) check(name string, w, h int) error {
 		return fmt.Errorf("frame: %s plane: %d bytes, need %d", name, len(p.Pix), need)
 	}
 	return nil
-}
-
-// YUYV describes packed 4:2:2 (Y0 U Y1 V) of the given bytes per line.
-func YUYV(pix []byte, width, height, stride int) Image {
-	if len(pix) < 4 {
-		return Image{Width: width, Height: height}
-	}
-	return Image{Width: width, Height: height, ShiftX: 1,
-		Y: Plane{pix, stride, 2}, U: Plane{pix[1:], stride, 4}, V: Plane{pix[3:], stride, 4}}
-}
-
-// NV12 describes 4:2:0 with one luma plane and one of interleaved U and V, both of the given bytes per line.
-func NV12(pix []byte, width, height, stride int) Image {
-	n := stride * height
-	if n < 0 || len(pix) < n+2 {
-		return Image{Width: width, Height: height}
-	}
-	return Image{Width: width, Height: height, ShiftX: 1, ShiftY: 1,
-		Y: Plane{pix[:n], stride, 1}, U: Plane{pix[n:], stride, 2}, V: Plane{pix[n+1:], stride, 2}}
-}
-
-// Grey describes 8-bit luma alone, as infrared and machine-vision cameras send it (full range).
-func Grey(pix []byte, width, height, stride int) Image {
-	return Image{Width: width, Height: height, Full: true, Y: Plane{pix, stride, 1}}
 }
 
 // FromImage gives a decoded picture as an Image. Y'CbCr and gray pictures are aliased, all others converted once.

@@ -20,6 +20,16 @@ func TestChecksThatEverySampleIsThere(t *testing.T) {
 		{"NV12", NV12(full(4*2*3/2), 4, 2, 4), true},
 		{"NV12, a byte short", NV12(full(4*2*3/2-1), 4, 2, 4), false},
 		{"NV12 of negative stride", NV12(full(100), 4, 2, -4), false},
+		{"NV21, a byte short", NV21(full(4*2*3/2-1), 4, 2, 4), false},
+		{"I420", I420(full(4*2*3/2), 4, 2, 4), true},
+		{"I420, a byte short", I420(full(4*2*3/2-1), 4, 2, 4), false},
+		{"I420 of odd size", I420(full(4*3+2*2*2), 3, 3, 4), true},
+		{"I420 of odd size, a byte short", I420(full(4*3+2*2*2-1), 3, 3, 4), false},
+		{"I420 of negative stride", I420(full(100), 4, 2, -4), false},
+		{"YV12 of nothing", YV12(nil, 4, 2, 4), false},
+		{"Y16", Y16(full(2*3*2), 3, 2, 6), true},
+		{"Y16, a byte short", Y16(full(2*3*2-1), 3, 2, 6), false},
+		{"Y16 of nothing", Y16(nil, 3, 2, 6), false},
 		{"gray", Grey(full(7), 3, 2, 4), true},
 		{"gray, a byte short", Grey(full(6), 3, 2, 4), false},
 		{"lines that overlap", Grey(full(100), 10, 2, 9), false},
@@ -118,4 +128,29 @@ func TestPicturesBecomePlanes(t *testing.T) {
 	if m := FromImage(g); !m.Gray() || m.Check() != nil || &m.Y.Pix[0] != &g.Pix[0] {
 		t.Error("a gray picture isn't aliased as one plane")
 	}
+}
+
+func BenchmarkConversions(b *testing.B) {
+	const w, h = 640, 480
+	pix, dst := make([]byte, 3*w*h), []byte(nil)
+	for i := range pix {
+		pix[i] = byte(i * 7)
+	}
+	b.Run("RGB", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_, dst = RGB(dst, pix, w, h, 3*w, false)
+		}
+	})
+	b.Run("Narrow", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_, dst = Narrow(dst, pix, w, h, 2*w, 10)
+		}
+	})
+	b.Run("Depth", func(b *testing.B) {
+		for b.Loop() {
+			Depth(pix, w, h, 2*w)
+		}
+	})
 }

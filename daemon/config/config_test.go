@@ -186,7 +186,7 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"thresholds the wrong way round", "decision:\n  live_at: 0.4\n  spoof_at: 0.4\n", "3:13: decision.spoof_at is 0.4; it must be below decision.live_at, which is 0.4 → between the two the answer is undecided"},
 		{"a size of one number", "cameras: {a: {size: 640}}", "1:21: cameras.a.size is 640; allowed is WIDTHxHEIGHT in pixels, such as 640x480, each side from 16 to 16384"},
 		{"a size of nothing", "cameras: {a: {size: 0x480}}", "1:21: cameras.a.size is 0x480; allowed is WIDTHxHEIGHT in pixels, such as 640x480, each side from 16 to 16384"},
-		{"an unknown format", "cameras: {a: {format: H264}}", `1:23: cameras.a.format is "H264"; allowed is MJPG, YUYV, NV12, UYVY, GREY`},
+		{"an unknown format", "cameras: {a: {format: H264}}", `1:23: cameras.a.format is "H264"; allowed is MJPG, YUYV, NV12, UYVY, YVYU, NV21, YU12, YV12, RGB3, BGR3, GREY, Y16, Y10`},
 		{"a delegate that isn't known", "inference: {delegate: [xnnpack, gpu]}", `1:33: inference.delegate is "gpu"; allowed is xnnpack, none, or a list of them with the best liked first`},
 		{"a delegate twice", "inference: {delegate: [xnnpack, xnnpack]}", "1:33: inference.delegate has xnnpack twice → each at most once"},
 		{"no delegates", "inference: {delegate: []}", "1:23: inference.delegate is empty → leave it out for the usual"},

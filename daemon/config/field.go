@@ -533,15 +533,13 @@ func brokerURL(n ast.Node) (s, hint string, ok bool) {
 }
 
 func fourCC(key string, p *string) field {
-	known := []string{"MJPG", "YUYV", "NV12", "UYVY", "GREY"}
+	known := []string{"MJPG", "YUYV", "NV12", "UYVY", "YVYU", "NV21", "YU12", "YV12", "RGB3", "BGR3", "GREY", "Y16", "Y10"}
+	other := map[string]string{"MJPEG": "MJPG", "JPEG": "MJPG", "YUY2": "YUYV", "I420": "YU12", "RGB24": "RGB3", "BGR24": "BGR3"}
 	return scalar(key, p, strings.Join(known, ", "), func(n ast.Node) (string, string, bool) {
 		s, hint, ok := textOf(n)
 		s = strings.ToUpper(s)
-		switch s {
-		case "MJPEG", "JPEG":
-			s = "MJPG"
-		case "YUY2":
-			s = "YUYV"
+		if usual := other[s]; usual != "" {
+			s = usual
 		}
 		return s, hint, ok && slices.Contains(known, s)
 	}, func(s string) string {

@@ -392,7 +392,8 @@ func (h Host) usb(node string, st camera.Status, s seen) (Finding, bool) {
 	if fps == 0 {
 		fps = float64(s.frames) / watched.Seconds()
 	}
-	per := float64(st.Width*st.Height) * map[string]float64{"YUYV": 2, "UYVY": 2, "NV12": 1.5, "GREY": 1}[st.Format]
+	per := float64(st.Width*st.Height) * map[string]float64{"YUYV": 2, "UYVY": 2, "YVYU": 2, "NV12": 1.5, "NV21": 1.5, "YU12": 1.5, "YV12": 1.5,
+		"RGB3": 3, "BGR3": 3, "GREY": 1, "Y16": 2, "Y10": 2}[st.Format]
 	if st.Format == "MJPG" && s.frames > 0 {
 		per = float64(s.bytes) / float64(s.frames)
 	}
