@@ -272,7 +272,9 @@ func (c *Camera) Next(ctx context.Context) (*frame.Frame, error) {
 		case closed:
 			return nil, ErrClosed
 		case full:
+			taken := time.Now()
 			err := c.decode()
+			c.out.Taken, c.out.Decoded = taken, time.Now()
 			c.mu.Lock()
 			if err != nil {
 				c.status.Counters.Bad.count(err)

@@ -58,5 +58,10 @@ func (p *pipeline) see(f *frame.Frame) {
 		boxes[i] = cueBox(face.Box)
 	}
 	p.sees.See(f.Captured, &f.Image, boxes)
-	p.meter.frame(&Finding{Times: Times{Detect: detect}}, p.now().Sub(began))
+	found := Finding{Main: -1, Times: Times{Detect: detect}}
+	decided := p.now()
+	p.meter.frame(&found, decided.Sub(began))
+	x := found.examined(p.name, f, began, decided)
+	x.Result = ResultWatched
+	p.lines.examined(&x)
 }

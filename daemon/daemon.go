@@ -57,6 +57,10 @@ type Options struct {
 	Engine *Engine
 	// Pulse is told what moves and how it is doing; nil for nobody.
 	Pulse *Pulse
+	// Timelines remembers the newest frames and verdicts; nil for nobody.
+	Timelines *Timelines
+	// Recorder is told of each examined frame and each verdict; nil for nobody.
+	Recorder Recorder
 	// Ready is called once when models and cameras are open. Whether the cameras work is the pulse's to tell.
 	Ready func(*Engine)
 }
@@ -102,6 +106,12 @@ func Run(ctx context.Context, o Options) error {
 	options := Broker(o.Config, o.Log)
 	options.Journal, options.Requests, options.Info, options.Signer = kept, asked, about, signer
 	options.Synced = clock.synced
+	if o.Timelines == nil {
+		o.Timelines = NewTimelines()
+	}
+	names := slices.Sorted(maps.Keys(o.Config.Cameras))
+	o.Timelines.runs(id.boot, names, o.Recorder)
+	options.Progress = o.Timelines.progress
 	tell, house, err := newHome(o, sensors)
 	if err != nil {
 		return &fault{ErrConfig, err, Hint(err)}
@@ -131,8 +141,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 	}()
 	out := &tally{Client: client, boot: id.boot}
-	names := slices.Sorted(maps.Keys(o.Config.Cameras))
-	host := &told{out, o.Pulse}
+	host := &told{out, o.Pulse, o.Timelines}
 	over := o.Pulse.runs(names, client.Status)
 	defer over()
 	if !o.Stateless {
@@ -227,13 +236,15 @@ func Broker(c config.Config, log *slog.Logger) mqtt.Options {
 	}
 }
 
-// told lets the pulse know what is published.
+// told lets the pulse and the timelines know what is published.
 type told struct {
 	*tally
 	pulse *Pulse
+	lines *Timelines
 }
 
 func (t *told) PublishVerdict(v mqtt.Verdict) {
+	t.lines.decided(&v) // before the client can get on with it
 	t.tally.PublishVerdict(v)
 	t.pulse.judged(v)
 }

@@ -35,7 +35,12 @@ type Examiner struct {
 }
 
 // Times is how long the stages of an examination took. To look at the face is part of Crop.
-type Times struct{ Detect, Crop, Judge time.Duration }
+type Times struct {
+	Detect time.Duration `json:"detect_ns"`
+	Crop   time.Duration `json:"crop_ns,omitempty"`
+	Judge  time.Duration `json:"judge_ns,omitempty"`
+	Cues   time.Duration `json:"cues_ns,omitempty"`
+}
 
 // Finding is an examined frame.
 type Finding struct {
@@ -108,6 +113,21 @@ func (e *Examiner) judge(f *Finding, m *frame.Image, b models.Box, start time.Ti
 func (f *Finding) Observation(t time.Time, m *frame.Image) decision.Observation {
 	return decision.Observation{Time: t, Width: m.Width, Height: m.Height, Faces: toDecision(f.Faces), Given: f.Given, Judged: f.Judged,
 		LogOdds: f.Judgement.LogOdds, Evidence: f.Judgement.Evidence, Attack: f.Judgement.Attack, Code: f.Code, Look: f.Look}
+}
+
+// examined says what became of the frame that was found in so. began is when the detector was asked, and decided when it was known what follows.
+func (f *Finding) examined(camera string, m *frame.Frame, began, decided time.Time) Examined {
+	x := Examined{Camera: camera, Sequence: m.Sequence, Result: ResultEmpty, Code: f.Code, Points: points(m), Times: f.Times}
+	x.Detected, x.Decided = began.Add(f.Times.Detect), decided
+	switch {
+	case f.Judged:
+		x.Result, x.Judged = ResultJudged, x.Detected.Add(f.Times.Crop+f.Times.Judge)
+	case f.Code == decision.ProcessingErr:
+		x.Result = ResultFailed
+	case f.Code != "":
+		x.Result = ResultRefused
+	}
+	return x
 }
 
 func toDecision(faces []models.Face) []decision.Face {

@@ -48,14 +48,14 @@ func TestAnExaminationSaysWhatItSawAndHowLongItTook(t *testing.T) {
 		times Times
 		err   error
 	}{
-		{"a face", living, 0, "", Times{3 * ms, 2 * ms, ms}, nil},
+		{"a face", living, 0, "", Times{Detect: 3 * ms, Crop: 2 * ms, Judge: ms}, nil},
 		{"nobody", empty, -1, "", Times{Detect: 3 * ms}, nil},
 		{"two faces", step{faces: []models.Face{another, somebody}}, 0, decision.ManyFaces, Times{Detect: 3 * ms}, nil},
 		{"a small face", step{faces: []models.Face{small}}, 0, decision.FaceTooSmall, Times{Detect: 3 * ms}, nil},
-		{"a large face behind a small one in the list", step{faces: []models.Face{small, somebody}, judgement: living.judgement}, 1, "", Times{3 * ms, 2 * ms, ms}, nil},
+		{"a large face behind a small one in the list", step{faces: []models.Face{small, somebody}, judgement: living.judgement}, 1, "", Times{Detect: 3 * ms, Crop: 2 * ms, Judge: ms}, nil},
 		{"a detector that fails", step{findErr: errBroken}, -1, decision.ProcessingErr, Times{Detect: 3 * ms}, errBroken},
 		{"a crop that fails", step{faces: living.faces, cropErr: errBroken}, 0, decision.ProcessingErr, Times{Detect: 3 * ms, Crop: 2 * ms}, errBroken},
-		{"a judgement that fails", step{faces: living.faces, judgeErr: errBroken, judgement: living.judgement}, 0, decision.ProcessingErr, Times{3 * ms, 2 * ms, ms}, errBroken},
+		{"a judgement that fails", step{faces: living.faces, judgeErr: errBroken, judgement: living.judgement}, 0, decision.ProcessingErr, Times{Detect: 3 * ms, Crop: 2 * ms, Judge: ms}, errBroken},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &slow{world: world{now: tt.step}, clock: time.Unix(0, 0)}

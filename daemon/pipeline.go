@@ -64,6 +64,7 @@ type pipeline struct {
 	desk      *desk // who asks for sessions; nil where nobody can
 	onRequest bool  // nothing is judged without a session
 	asked     *turn // the session that the decider was asked for
+	lines     *Timelines
 	pulse     *Pulse
 	moves     *part // this pipeline, as the pulse knows it
 	worked    bool  // the pulse was told that frames can be examined
@@ -92,7 +93,7 @@ func newPipeline(o Options, e *Engine, id *identity, name string, pairs map[stri
 		return nil, errors.Join(err, closeNets())
 	}
 	return &pipeline{
-		name: name, camera: cam, decider: decider, desk: d, pulse: o.Pulse, onRequest: o.Config.Decision.Mode == config.OnRequest && d != nil,
+		name: name, camera: cam, decider: decider, desk: d, lines: o.Timelines, pulse: o.Pulse, onRequest: o.Config.Decision.Mode == config.OnRequest && d != nil,
 		watch: NewWatch(o.Config, c, pairs[c.Pair]), sees: pairs[name], publish: pub, id: id, log: o.Log.With("camera", name), now: time.Now, close: closeNets,
 		examiner: Examiner{Finder: find, Judge: judge, Looker: look.New(), Now: time.Now},
 		document: id.document(e, name),
@@ -123,14 +124,14 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, context.DeadlineExceeded):
-			p.emit(p.decider.Idle(p.now()))
+			p.emit(p.decider.Idle(p.now()), nil)
 			// No frame: that is the camera's to handle, whose driver has a part of its own. Frames that nobody can examine are not.
 			if p.failing == nil || p.state.State != camera.StateStreaming && p.state.Code != string(decision.ProcessingErr) {
 				p.moves.stir()
 			}
 		case errors.Is(err, io.EOF):
 			p.reportState()
-			p.emit(p.decider.Interrupt(p.now(), decision.CameraLost))
+			p.emit(p.decider.Interrupt(p.now(), decision.CameraLost), nil)
 			if p.desk != nil {
 				p.desk.camera(p.name, mqtt.CodeCameraLost)
 			}
@@ -192,12 +193,17 @@ func (p *pipeline) frame(f *frame.Frame) {
 	found, err := p.examiner.Examine(&f.Image, p.decider)
 	p.examined(err)
 	o := found.Observation(f.Captured, &f.Image)
+	doubting := p.now()
 	o.Doubts = p.watch.Frame(f.Captured, &f.Image, found.Box())
+	found.Times.Cues = p.now().Sub(doubting)
 	d := p.decider.Observe(o)
+	decided := p.now()
 	if err == nil {
-		p.meter.frame(&found, p.now().Sub(began))
+		p.meter.frame(&found, decided.Sub(began))
 	}
-	p.emit(d)
+	x := found.examined(p.name, f, began, decided)
+	p.lines.examined(&x)
+	p.emit(d, &x.Points)
 	if p.asked != nil {
 		p.desk.hint(p.asked.id, p.name, p.decider.Hint())
 	}
@@ -228,19 +234,19 @@ func (p *pipeline) examined(err error) {
 	}
 }
 
-// emit makes the verdict of a decision and hands it over.
-func (p *pipeline) emit(d *decision.Decision) {
-	if d == nil {
-		return
-	}
-	if d.Asked {
-		p.decider.Heard(decision.Verdict(p.desk.decided(p.asked.id, p.verdict(d, p.now()))))
-		return
-	}
-	if p.onRequest {
+// emit makes the verdict of a decision and hands it over. on has the points of the frame that was decided on; nil where it wasn't a frame.
+func (p *pipeline) emit(d *decision.Decision, on *Points) {
+	if d == nil || !d.Asked && p.onRequest {
 		return
 	}
 	v := p.verdict(d, p.now())
+	if on != nil {
+		p.lines.deciding(p.name, v.ID, on)
+	}
+	if d.Asked {
+		p.decider.Heard(decision.Verdict(p.desk.decided(p.asked.id, v)))
+		return
+	}
 	p.id.seq.give(func(n uint64) {
 		v.Seq = n
 		p.publish.PublishVerdict(v)
@@ -302,7 +308,7 @@ func (p *pipeline) reportState() {
 	}
 	p.state = s
 	if lost {
-		p.emit(p.decider.Interrupt(p.now(), decision.Code(s.Code)))
+		p.emit(p.decider.Interrupt(p.now(), decision.Code(s.Code)), nil)
 	}
 	if p.desk != nil {
 		why := mqtt.Code("")

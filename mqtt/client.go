@@ -72,6 +72,9 @@ type Options struct {
 	Signer Signer
 	// HomeAssistant is told what the device is, where it listens to the same broker; nil neither announces nor removes anything.
 	HomeAssistant *HomeAssistant
+	// Progress is told when a verdict comes to a stage, which it may do again over another connection; nil is told nothing. Who is told
+	// mustn't wait, call the client, or change or keep the verdict.
+	Progress func(v *Verdict, s Stage, at time.Time)
 	// Delivered is told of each verdict that the broker acknowledged; nil is told nothing. It may call the client's methods but Close.
 	Delivered func(Verdict)
 	Log       *slog.Logger
@@ -83,6 +86,16 @@ type Options struct {
 
 	again, stalled, homePause time.Duration // for tests; 0 is tryAgain, stalled and homePause
 }
+
+// Stage is how far a verdict has come.
+type Stage int
+
+// The stages, in their order. Without a journal nothing is Journaled, and while it can't be written that may come last.
+const (
+	Journaled    Stage = iota + 1 // it is on the disk
+	Published                     // it was handed to the connection, in all its forms
+	Acknowledged                  // the broker has them
+)
 
 // Signer makes a JWS whose payload is the very bytes that it is given.
 type Signer interface {
@@ -911,6 +924,7 @@ func (s *session) one() (bool, error) {
 			return false, err
 		}
 	}
+	s.c.progress(i, Published)
 	return true, nil
 }
 
@@ -1014,7 +1028,14 @@ func (c *Client) nextVerdict(late func() bool) (*item, []byte) {
 	return i, payload
 }
 
+func (c *Client) progress(i *item, s Stage) {
+	if c.o.Progress != nil {
+		c.o.Progress(&i.verdict, s, time.Now())
+	}
+}
+
 func (c *Client) delivered(i *item) {
+	c.progress(i, Acknowledged)
 	if c.o.Delivered != nil {
 		defer func() { c.o.Delivered(i.verdict.clone()) }() // without the lock
 	}

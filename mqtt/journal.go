@@ -228,6 +228,7 @@ func (c *Client) write(all bool) {
 	}
 	for _, i := range items {
 		i.kept = true
+		c.progress(i, Journaled)
 		if i.gone {
 			c.spare(i.n, true)
 		}

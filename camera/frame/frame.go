@@ -42,6 +42,8 @@ type Frame struct {
 	Captured time.Time // when the frame left the driver; carries a monotonic reading
 	Format   string    // FourCC that the camera sent: "MJPG", "YUYV", …
 	JPEG     []byte    // what the camera sent where that was JPEG, else nil; it lives as long as the planes
+
+	Taken, Decoded time.Time // when Next took it from where the newest frame waits, and when its planes were there
 }
 
 // Gray tells whether the picture has no chroma.

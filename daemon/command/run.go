@@ -45,6 +45,7 @@ type server struct {
 	*app
 	notify *systemd.Notifier
 	pulse  *daemon.Pulse
+	lines  *daemon.Timelines // of all runs
 	hangup <-chan os.Signal
 	watch  func(context.Context, daemon.Options) error // daemon.Run
 }
@@ -76,7 +77,7 @@ func (a *app) serve(ctx context.Context) (err error) {
 	}
 	hangup, unhook := hangups()
 	defer unhook()
-	s := &server{app: a, notify: notify, pulse: daemon.NewPulse(time.Now, a.Version, os.Getpid()), hangup: hangup, watch: daemon.Run}
+	s := &server{app: a, notify: notify, pulse: daemon.NewPulse(time.Now, a.Version, os.Getpid()), lines: daemon.NewTimelines(), hangup: hangup, watch: daemon.Run}
 	cfg, err := a.load()
 	log := slog.New(slog.NewTextHandler(a.Stderr, nil))
 	if err == nil {
@@ -142,7 +143,7 @@ func (s *server) begin(ctx context.Context, p *prepared) *running {
 	go func() {
 		defer cancel()
 		r.ended <- s.watch(ctx, daemon.Options{
-			Config: p.cfg, Version: s.Version, Log: p.log, Engine: p.engine, Pulse: s.pulse,
+			Config: p.cfg, Version: s.Version, Log: p.log, Engine: p.engine, Pulse: s.pulse, Timelines: s.lines,
 			Ready: func(*daemon.Engine) {
 				p.log.Info("started", "version", s.Version, "device", p.cfg.Device, "cameras", len(p.cfg.Cameras), "broker", strings.Join(p.cfg.MQTT.URLs, " "))
 				close(r.started)
