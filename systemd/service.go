@@ -35,6 +35,9 @@ type State struct {
 // Ready tells whether the service does its work.
 func (s *State) Ready() bool { return s.Active == "active" || s.Active == "reloading" }
 
+// Starting tells whether it runs, and is on the way to being ready, which without a camera takes as long as there is none.
+func (s *State) Starting() bool { return s.Active == "activating" && !s.Failed() }
+
 // Failed tells whether it has ended and wasn't asked to, or does so again and again.
 func (s *State) Failed() bool { return s.Active == "failed" || s.Sub == "auto-restart" }
 

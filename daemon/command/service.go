@@ -171,14 +171,18 @@ func (a *app) ended(in *systemd.Installer, name string, s systemd.State) error {
 // begun says how a service that was started is, and what to do next.
 func (a *app) begun(name, file string, s systemd.State) error {
 	if !s.Ready() {
-		return fail(ExitUnavailable, &advised{fmt.Errorf("%s runs, but isn't ready yet: %s", name, oneLine(cmp.Or(s.Status, "it has just begun"))),
-			"it goes on by itself as soon as it can; `livenessd status` tells how it is then"})
+		return notYet(name, s, "it goes on by itself as soon as it can; `livenessd status` tells how it is then")
 	}
 	fmt.Fprintf(a.Stdout, "%s is ready: %s\n", name, oneLine(s.Status))
 	if file != "" {
 		fmt.Fprintf(a.Stdout, "Next: name your camera and broker in %s, then `systemctl reload %s`; `livenessd status` tells how it is.\n", file, name)
 	}
 	return nil
+}
+
+// notYet is a service that runs and isn't ready.
+func notYet(name string, s systemd.State, do string) error {
+	return fail(ExitUnavailable, &advised{fmt.Errorf("%s runs, but isn't ready yet: %s", name, oneLine(cmp.Or(s.Status, "it has just begun"))), do})
 }
 
 // advised is an error with what to do.
@@ -321,6 +325,8 @@ func (a *app) status() *cobra.Command {
 		switch {
 		case !s.Loaded:
 			return notInstalled(*name)
+		case s.Starting():
+			return notYet(*name, s, "wait: it goes on by itself as soon as it can; `livenessd doctor` looks for what it waits for")
 		case !s.Ready():
 			return fail(ExitUnavailable, &advised{fmt.Errorf("%s isn't ready", *name), "`livenessd doctor` looks for the reason"})
 		}

@@ -257,6 +257,13 @@ last trouble  %[1]s: mqtt: connect
 		strings.Contains(r.out, "\x1b") || strings.Contains(r.out, "camera") {
 		t.Errorf("exit code %d: %s%s", r.code, r.out, r.errors)
 	}
+	// One that waits for a camera needs no other start.
+	s.show["before"] = waits
+	r = s.call(t, "status")
+	if r.code != ExitUnavailable || !strings.Contains(r.out, "says          camera front recovering: no such device\n") ||
+		!strings.Contains(r.errors, "livenessd runs, but isn't ready yet: camera front recovering: no such device\n  → wait: ") {
+		t.Errorf("exit code %d: %s%s", r.code, r.out, r.errors)
+	}
 	s.show["before"] = absent
 	if r := s.call(t, "status", "--json"); r.code != ExitUnavailable || !strings.Contains(r.out, `"installed":false`) {
 		t.Errorf("exit code %d: %s", r.code, r.out)

@@ -217,6 +217,7 @@ func TestFilesOfTheConfiguration(t *testing.T) {
 }
 
 func TestTheService(t *testing.T) {
+	starting := strings.NewReplacer("=active", "=activating", "=running", "=start").Replace(active) + "StatusText=camera front recovering: no such device\n"
 	journal := "livenessd: tflite: no usable TensorFlow Lite library; tried /x (no such file)\n  → put it there\nsystemd: Main process exited\n"
 	var all strings.Builder
 	for _, tt := range []struct{ name, show string }{
@@ -224,6 +225,11 @@ func TestTheService(t *testing.T) {
 		{"restarted", strings.Replace(active, "NRestarts=0", "NRestarts=4", 1)},
 		{"failed", strings.NewReplacer("=active", "=failed", "=running", "=failed", "=success", "=exit-code", "ExecMainStatus=0", "ExecMainStatus=78").Replace(active)},
 		{"killed by the watchdog", strings.NewReplacer("=active", "=activating", "=running", "=auto-restart", "=success", "=watchdog", "NRestarts=0", "NRestarts=9").Replace(active)},
+		{"starting", starting},
+		{"starting, and silent", strings.NewReplacer("StatusText=camera front recovering: no such device", "StatusText=").Replace(starting)},
+		{"starting for the third time", strings.NewReplacer("NRestarts=0", "NRestarts=2").Replace(starting)},
+		{"reloading", strings.NewReplacer("=active", "=reloading", "=running", "=reload").Replace(active)},
+		{"ending", strings.NewReplacer("=active", "=deactivating", "=running", "=stop-sigterm").Replace(active)},
 		{"stopped", strings.NewReplacer("=active", "=inactive", "=running", "=dead").Replace(active)},
 		{"not started at boot", strings.Replace(active, "=enabled", "=disabled", 1)},
 		{"not installed", "LoadState=not-found\nActiveState=inactive\nSubState=dead\nResult=success\nNRestarts=0\nMainPID=0\nUser=\nExecMainStatus=0\n"},

@@ -3,8 +3,10 @@ package doctor
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -17,6 +19,7 @@ type Service struct {
 	Installed      bool
 	Active, Sub    string // as systemctl show names them
 	Result         string
+	Says           string // the service's own words
 	Enabled        string
 	Since          string
 	Status         int // exit code of the last run
@@ -30,7 +33,7 @@ type Service struct {
 	Problem        string            // why systemd couldn't be asked
 }
 
-var properties = []string{"LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "StateChangeTimestamp", "ExecMainStatus", "NRestarts", "MainPID",
+var properties = []string{"LoadState", "ActiveState", "SubState", "Result", "StatusText", "UnitFileState", "StateChangeTimestamp", "ExecMainStatus", "NRestarts", "MainPID",
 	"User", "SupplementaryGroups", "StateDirectory", "LoadCredential", "ExecStart"}
 
 // startedWith finds the configuration in a command line as systemctl show tells it.
@@ -71,7 +74,7 @@ func (h Host) service(ctx context.Context, unit string) Service {
 	if m := startedWith.FindStringSubmatch(v["ExecStart"]); m != nil {
 		config = m[1]
 	}
-	return Service{Known: true, Installed: v["LoadState"] == "loaded", Active: v["ActiveState"], Sub: v["SubState"], Result: v["Result"], Enabled: v["UnitFileState"],
+	return Service{Known: true, Installed: v["LoadState"] == "loaded", Active: v["ActiveState"], Sub: v["SubState"], Result: v["Result"], Says: v["StatusText"], Enabled: v["UnitFileState"],
 		Since: v["StateChangeTimestamp"], Status: count("ExecMainStatus"), Restarts: count("NRestarts"), PID: count("MainPID"), User: v["User"],
 		Groups: strings.Fields(v["SupplementaryGroups"]), StateDirectory: state, Config: config, Credentials: credentials}
 }
@@ -104,6 +107,12 @@ func (c serves) Look(ctx context.Context) []Finding {
 			f = warning(c.last(ctx), "%s is active (%s) since %s, but was restarted by itself %d times", c.p.Unit, s.Sub, s.Since, s.Restarts)
 		}
 		out = append(out, f)
+	case s.Active == "reloading":
+		out = append(out, ok("%s reads its configuration again (%s), process %d", c.p.Unit, cmp.Or(s.Says, s.Sub), s.PID))
+	case s.Active == "activating" && s.Sub != "auto-restart":
+		out = append(out, c.starting(ctx))
+	case s.Active == "deactivating":
+		out = append(out, warning("wait some seconds until it has ended", "%s is ending (%s)", c.p.Unit, s.Sub))
 	case s.Active == "failed" || s.Result != "" && s.Result != "success":
 		why := s.Result
 		if meaning := exits[s.Status]; why == "exit-code" && meaning != "" {
@@ -129,6 +138,18 @@ func (c serves) Look(ctx context.Context) []Finding {
 		return append(out, f.of("user"))
 	}
 	return append(out, ok("%s, in groups %s", a.Name, a.Groups()).of("user"))
+}
+
+// starting is a service that runs and isn't ready: nothing that another start would better.
+func (c serves) starting(ctx context.Context) Finding {
+	s := c.p.Service
+	seen := fmt.Sprintf("%s is starting since %s, process %d, and isn't ready yet: %s", c.p.Unit, s.Since, s.PID, cmp.Or(s.Says, "it hasn't said anything yet"))
+	do := "wait: it is ready as soon as every camera and the models work, and another start makes that no sooner"
+	if s.Restarts > 0 {
+		seen += fmt.Sprintf("; it was restarted by itself %d times", s.Restarts)
+		do += "; " + c.last(ctx)
+	}
+	return warning(do, "%s", seen)
 }
 
 func causeOf(exit int) Cause {
