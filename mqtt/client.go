@@ -253,15 +253,37 @@ type Status struct {
 	Connected    bool   // and all that is retained was published
 	Connections  uint64 // how often it was connected
 	Queued       int    // verdicts that the broker hasn't acknowledged
+	Bytes        int64  // of their documents
 	Published    uint64 // verdicts that it has
 	Volatile     int    // of those queued: a power cut would lose them
 	Gaps         int    // that the broker hasn't acknowledged
 	Dropped      uint64 // verdicts that a bound of the queue took, or that were handed over after Close
 	DroppedSpoof uint64 // of these, those that said spoof
+	Lost         Losses // verdicts that won't come, of this run or an earlier one
 	Refused      uint64 // documents that contradicted themselves
 	Unheard      uint64 // requests that came faster than they were taken
 	Unanswered   uint64 // responses, hints and telemetry that were dropped, or came too late
 	Err          error  // why it isn't connected; it may have a Hint
+
+	Acknowledged time.Time // when the broker last acknowledged a verdict; zero where it never did
+}
+
+// Losses counts lost verdicts by the GapReason. How many a damaged file held nobody knows: each counts as one.
+type Losses struct{ Count, Bytes, Age, Refused, Damaged uint64 }
+
+func (l *Losses) add(why GapReason) {
+	switch why {
+	case GapCount:
+		l.Count++
+	case GapBytes:
+		l.Bytes++
+	case GapAge:
+		l.Age++
+	case GapRefused:
+		l.Refused++
+	case GapDamaged:
+		l.Damaged++
+	}
 }
 
 // New checks the options, reads the journal and starts to connect. The client must be closed.
@@ -305,7 +327,7 @@ func (c *Client) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.status
-	s.Queued, s.Volatile, s.Gaps = c.queue.len(), c.volatile(), len(c.gaps)
+	s.Queued, s.Bytes, s.Volatile, s.Gaps = c.queue.len(), c.queue.size, c.volatile(), len(c.gaps)
 	return s
 }
 
@@ -1047,6 +1069,7 @@ func (c *Client) delivered(i *item) {
 	c.queue.done(i)
 	c.spare(i.n, i.kept)
 	c.status.Published++
+	c.status.Acknowledged = c.o.Now()
 	if c.full > 0 && c.queue.len() <= c.queue.count/2 && c.queue.size <= c.queue.bytes/2 {
 		c.o.Log.Info("there is room for verdicts again", "dropped", c.full)
 		c.full = 0

@@ -104,7 +104,7 @@ func TestVerdictsGoToTheirTopics(t *testing.T) {
 		}
 	}
 	eventually(t, "all are acknowledged", func() bool { return c.Status().Published == uint64(len(verdicts())) })
-	if s := c.Status(); s.Queued != 0 || s.Dropped != 0 || s.Refused != 0 {
+	if s := c.Status(); s.Queued != 0 || s.Bytes != 0 || s.Dropped != 0 || s.Lost != (Losses{}) || s.Refused != 0 || s.Acknowledged.IsZero() {
 		t.Errorf("%+v", s)
 	}
 	// A verdict is of a moment: nobody who comes later gets one.
@@ -224,7 +224,7 @@ func TestFullQueueIsCountedAndSaidOnce(t *testing.T) {
 	v := spoofVerdict()
 	v.Seq = 5
 	c.PublishVerdict(v) // takes that of the first
-	if s := c.Status(); s.Queued != 3 || s.Dropped != 2 || s.DroppedSpoof != 1 {
+	if s := c.Status(); s.Queued != 3 || s.Bytes == 0 || s.Dropped != 2 || s.DroppedSpoof != 1 || s.Lost != (Losses{Count: 2}) || !s.Acknowledged.IsZero() {
 		t.Errorf("%+v", s)
 	}
 	if n := strings.Count(log.String(), "verdicts that wait are dropped"); n != 1 {

@@ -178,6 +178,7 @@ func (c *Client) missing(v *Verdict, why GapReason) {
 		}
 		n.gap.add(v.Seq)
 	}
+	c.status.Lost.add(why)
 	n.gap.Verdicts++
 	if v.Verdict == Spoof {
 		n.gap.Spoofs++
@@ -186,6 +187,7 @@ func (c *Client) missing(v *Verdict, why GapReason) {
 
 // unknown notes that nobody knows what was lost. c.mu is held.
 func (c *Client) unknown() {
+	c.status.Lost.add(GapDamaged)
 	now := Time(c.o.Now())
 	for _, n := range c.gaps {
 		if n.gap.Boot == nil && n.gap.Reason == GapDamaged && !n.flying {
