@@ -167,7 +167,8 @@ func Run(ctx context.Context, o Options) error {
 	}()
 	failed := make(chan error, len(o.Config.Cameras))
 	pairs := newPairs(o.Config)
-	meters := &telemeter{id: id, verdicts: out.verdicts, publish: client.PublishTelemetry, sensors: sensors, now: time.Now, began: time.Now()}
+	meters := &telemeter{id: id, verdicts: out.verdicts, publish: client.PublishTelemetry, sensors: sensors, now: time.Now, began: time.Now(),
+		config: o.Config, about: info(o, e), client: client}
 	if d != nil {
 		wg.Go(func() { d.run(ctx, asked) })
 	}
@@ -184,6 +185,7 @@ func Run(ctx context.Context, o Options) error {
 			}
 		})
 	}
+	defer o.Pulse.measured(meters.figures)()
 	wg.Go(func() { meters.run(ctx) })
 	wg.Go(func() { clock.run(ctx) })
 	if house != nil {

@@ -120,6 +120,7 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 		cancel()
 		switch {
 		case err == nil:
+			p.meter.got(p.now())
 			p.frame(f)
 		case ctx.Err() != nil:
 			return nil

@@ -22,10 +22,11 @@ type Pulse struct {
 	start time.Time
 	news  chan struct{} // something is worth a look before its time
 
-	mu     sync.Mutex
-	parts  map[*part]struct{}
-	health Health
-	broker func() mqtt.Status // of the run that is on; nil for none
+	mu      sync.Mutex
+	parts   map[*part]struct{}
+	health  Health
+	broker  func() mqtt.Status // of the run that is on; nil for none
+	figures *func() Figures    // the same
 }
 
 // part is something that must move: it says so itself, or can be asked.

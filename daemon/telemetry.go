@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/livenessd/livenessd/camera"
+	"github.com/livenessd/livenessd/daemon/config"
 	"github.com/livenessd/livenessd/mqtt"
 )
 
@@ -42,6 +43,20 @@ type meter struct {
 	examined uint64
 	judged   uint64
 	times    map[string]*lately
+	last     time.Time // when there was a frame
+}
+
+// got notes a frame, examined or not.
+func (m *meter) got(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = now
+}
+
+func (m *meter) newest() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last
 }
 
 // lately is how long a stage took, since that was read last.
@@ -162,6 +177,10 @@ type telemeter struct {
 	sensors   string // folder of the machine's
 	now       func() time.Time
 	began     time.Time
+
+	config config.Config // these are for figures
+	about  mqtt.Info
+	client *mqtt.Client
 }
 
 // run publishes until ctx ends.

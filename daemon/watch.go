@@ -25,6 +25,14 @@ const (
 	still = 15 * time.Second
 )
 
+// Patience is how long parts may stand still until the watchdog, which waits for interval, must hear of it; 0 for none.
+func Patience(interval time.Duration) time.Duration {
+	if interval > 0 {
+		return interval / 2
+	}
+	return still
+}
+
 // Watch tells a service manager, and whoever reads Show's file, what a pulse knows: that the daemon is ready once every camera has worked,
 // how it is doing when that changes, and that it is alive as long as all parts move. One that stands still gets it restarted.
 type Watch struct {
@@ -64,10 +72,7 @@ func (w *Watch) Run(ctx context.Context) {
 // Look looks once.
 func (w *Watch) Look() {
 	interval := w.Manager.Interval()
-	limit := still
-	if interval > 0 {
-		limit = interval / 2
-	}
+	limit := Patience(interval)
 	h := w.Pulse.Health(limit)
 	if h.Phase == PhaseStopping || h.Phase == PhaseFailed { // how long that may take is systemd's to say
 		h.Stuck = nil
