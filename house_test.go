@@ -39,6 +39,7 @@ var arrows = map[string][]string{
 	"daemon/demo":        {},
 	"daemon/look":        {"camera/frame", "daemon/decision"},
 	"daemon/journal":     {"daemon/store", "mqtt"},
+	"daemon/metrics":     {"camera", "daemon", "daemon/config", "mqtt"},
 	"daemon/pad":         {},
 	"daemon/policy":      {"daemon/store"},
 	"daemon/session":     {},
@@ -49,7 +50,7 @@ var arrows = map[string][]string{
 	"daemon/livenessd": {"daemon/command"},
 	"cross/packages":   {"daemon/command", "daemon/config", "systemd"},
 	"daemon/command": {"camera", "camera/frame", "camera/jpeg", "daemon", "daemon/config", "daemon/cue", "daemon/decision", "daemon/demo",
-		"daemon/doctor", "daemon/look", "daemon/pad", "models", "models/silentface", "mqtt", "mqtt/broker", "mqtt/sign", "systemd", "tflite"},
+		"daemon/doctor", "daemon/look", "daemon/metrics", "daemon/pad", "models", "models/silentface", "mqtt", "mqtt/broker", "mqtt/sign", "systemd", "tflite"},
 	"systemd": {},
 }
 
@@ -66,6 +67,8 @@ var keepers = map[string][]string{
 	"github.com/google/flatbuffers":         {"models/graph"},
 	"github.com/google/uuid":                {"daemon", "mqtt"},
 	"github.com/nlpodyssey/gopickle":        {"models/silentface"},
+	"github.com/prometheus/client_golang":   {"daemon/metrics"},
+	"github.com/prometheus/client_model":    {"daemon/metrics"},
 	"github.com/schollz/progressbar":        {"daemon/command"},
 	"github.com/kardianos/service":          {"systemd"},
 	"go.etcd.io/bbolt":                      {"daemon/store"},

@@ -16,19 +16,34 @@ import (
 
 	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/daemon/metrics"
 	"github.com/livenessd/livenessd/systemd"
 )
 
 func (a *app) run() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "run",
 		Short: "Watch the cameras and publish verdicts until stopped",
 		Long: "The daemon. With no configuration at all it watches the first usable camera and publishes to a broker at localhost.\n" +
 			"A camera or a broker that is away is waited for. SIGTERM and SIGINT end it cleanly, with exit code 0. SIGHUP makes it\n" +
 			"read configuration, certificates and models again; while they can't be used it goes on with those that it has.",
 		Args: usageArgs(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context()) },
 	}
+	profiles := c.Flags().String("pprof", "", "show Go's profiles of the process at this `ADDRESS` of the loopback, such as 127.0.0.1:6060")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if *profiles != "" {
+			end, err := metrics.Profiles(*profiles, slog.New(slog.NewTextHandler(a.Stderr, nil)))
+			switch {
+			case errors.Is(err, metrics.ErrExposed):
+				return fail(ExitUsage, fmt.Errorf("--pprof: %w", err))
+			case err != nil:
+				return fail(ExitUnavailable, fmt.Errorf("--pprof: %w", err))
+			}
+			defer end()
+		}
+		return a.serve(c.Context())
+	}
+	return c
 }
 
 const (
@@ -48,6 +63,7 @@ type server struct {
 	lines  *daemon.Timelines // of all runs
 	hangup <-chan os.Signal
 	watch  func(context.Context, daemon.Options) error // daemon.Run
+	shown  *metrics.Server
 }
 
 // prepared is a configuration whose models are loaded.
@@ -78,6 +94,13 @@ func (a *app) serve(ctx context.Context) (err error) {
 	hangup, unhook := hangups()
 	defer unhook()
 	s := &server{app: a, notify: notify, pulse: daemon.NewPulse(time.Now, a.Version, os.Getpid()), lines: daemon.NewTimelines(), hangup: hangup, watch: daemon.Run}
+	figures, err := metrics.New(metrics.Options{Version: a.Version, Figures: s.pulse.Figures,
+		Health: func() daemon.Health { return s.pulse.Health(daemon.Patience(notify.Interval())) }})
+	if err != nil {
+		return fail(ExitInternal, err)
+	}
+	s.shown = metrics.NewServer(figures.Handler(), s.pulse.Wrong)
+	defer s.shown.Close()
 	cfg, err := a.load()
 	log := slog.New(slog.NewTextHandler(a.Stderr, nil))
 	if err == nil {
@@ -108,6 +131,7 @@ func (a *app) serve(ctx context.Context) (err error) {
 		s.pulse.Phase(daemon.PhaseStopping)
 		s.say(log, notify.Stopping("stopping"))
 	})()
+	s.shown.Use(cfg.Metrics, log) // also while it starts: how that goes
 	first, err := s.prepare(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -186,6 +210,7 @@ func (s *server) loop(ctx context.Context, now *prepared, loaded func()) error {
 		select {
 		case <-r.started:
 			now = next
+			s.shown.Use(now.cfg.Metrics, now.log)
 		case err = <-r.ended:
 			if err == nil { // ctx ended
 				changed()

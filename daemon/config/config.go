@@ -32,6 +32,7 @@ type Config struct {
 	Applications map[string]Application
 	MQTT         MQTT
 	Signing      Signing
+	Metrics      Metrics
 	State        string // folder for what must survive a restart
 }
 
@@ -215,6 +216,15 @@ type Journal struct {
 // Signing is what verdicts are signed with.
 type Signing struct {
 	KeyFile string // the device's key; "": where there is one in the usual place, that
+}
+
+// Metrics is where figures and health are shown, and to whom.
+type Metrics struct {
+	Listen    string // address and port; "" is nowhere
+	TokenFile string // what is asked of whoever asks; "" for nothing
+	CertFile  string
+	KeyFile   string
+	Insecure  bool // without TLS also beyond this machine
 }
 
 // SlogLevel is the level as the log package takes it.

@@ -95,6 +95,7 @@ mqtt:
   home_assistant: true
   subscribe_qos: 0
 signing: {key_file: /etc/livenessd/device.key}
+metrics: {listen: "[::]:8471", token_file: /etc/livenessd/token, cert_file: /etc/livenessd/door.pem, key_file: /etc/livenessd/door.key, insecure: true}
 state: /srv/state
 `
 	want := Config{
@@ -115,6 +116,7 @@ state: /srv/state
 		MQTT: MQTT{URLs: []string{"mqtts://broker.example:8883", "mqtt://10.0.0.2"}, Prefix: "a/b", Username: `it's "me" \ #1`,
 			PasswordFile: "/run/credentials/x", Journal: Journal{10, 100000, time.Hour}, HomeAssistant: true},
 		Signing: Signing{"/etc/livenessd/device.key"},
+		Metrics: Metrics{"[::]:8471", "/etc/livenessd/token", "/etc/livenessd/door.pem", "/etc/livenessd/door.key", true},
 		State:   "/srv/state",
 	}
 	c, err := parse("x.yaml", []byte(text), door)
@@ -136,6 +138,17 @@ state: /srv/state
 	}
 }
 
+func TestWhoCanReachTheFigures(t *testing.T) {
+	for address, want := range map[string]bool{
+		"": false, "127.0.0.1:1": false, "127.8.9.10:1": false, "[::1]:1": false, "[::ffff:127.0.0.1]:1": false,
+		"0.0.0.0:1": true, "[::]:1": true, "192.168.1.2:1": true, "[fe80::1%eth0]:1": true, "whatever": true,
+	} {
+		if (Metrics{Listen: address}).Exposed() != want {
+			t.Errorf("%s: %v", address, !want)
+		}
+	}
+}
+
 func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 	tests := []struct {
 		name, text string
@@ -147,12 +160,12 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"unknown key, near none", "log:\n  colour: on\n", `2:3: unknown key "log.colour" → known here: level, format`},
 		{"unknown key in a camera", "cameras:\n  front:\n    with: 5\n", `3:5: unknown key "cameras.front.with" → known here: path, format, size, fps, role, pair, pair_map`},
 		{"unknown key after letters beyond ASCII", "{device: é, x: 1}", "1:10: device is \"é\"; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64" +
-			"\n1:13: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, signing, state"},
+			"\n1:13: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, signing, metrics, state"},
 		{"a key twice", "device: a\nlog: {}\ndevice: b\n", `3:1: key "device" is already in line 1 → keep one of the two`},
 		{"a key of a later version", "console:\n  listen: x\n", "1:1: console is not in this version → remove it; nothing would act on it"},
 		{"a key of a later version in a camera", "cameras: {a: {mirror: x}}", "1:15: cameras.a.mirror is not in this version → remove it; nothing would act on it"},
 		{"several problems at once", "x: 1\nlog: {level: loud}\ndecision: {min_frames: 4}\n",
-			"1:1: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, signing, state\n" +
+			"1:1: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, signing, metrics, state\n" +
 				"2:14: log.level is \"loud\"; allowed is debug, info, warn, error\n" +
 				"3:24: decision.min_frames is 4; allowed is a whole number from 5 to 250"},
 
@@ -194,6 +207,14 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"a time longer than the window", "decision: {min_time: 5s}", "1:22: decision.min_time is 5s; it must not be longer than decision.window, which is 4s → what is older doesn't count"},
 		{"a time as long as the time-out", "decision: {min_time: 3s, timeout: 3s}", "1:22: decision.min_time is 3s; it must be below decision.timeout, which is 3s"},
 		{"an error rate of one in two", "decision: {accept_error: 0.5}", "1:26: decision.accept_error is 0.5; allowed is a number from 1e-06 to 0.4"},
+		{"a port alone", "metrics: {listen: 8471}", `1:19: metrics.listen is 8471; allowed is ADDRESS:PORT, such as 127.0.0.1:8471 or [::]:8471, or off → put it between quotation marks: "8471"`},
+		{"a port that is none", "metrics: {listen: \"127.0.0.1:0\"}", `1:19: metrics.listen is "127.0.0.1:0"; allowed is ADDRESS:PORT, such as 127.0.0.1:8471 or [::]:8471, or off`},
+		{"a name to listen at", "metrics: {listen: \"door.example:8471\"}", `1:19: metrics.listen is "door.example:8471"; allowed is ADDRESS:PORT, such as 127.0.0.1:8471 or [::]:8471, or off`},
+		{"figures for everybody", "metrics: {listen: \"0.0.0.0:8471\", insecure: true}", "1:19: metrics.listen is 0.0.0.0:8471, which others can reach, and without metrics.token_file they would see when somebody was at the door → name a file that holds a token, or listen at 127.0.0.1"},
+		{"figures in the clear", "metrics: {listen: \"[::]:8471\", token_file: /t}", "1:19: metrics.listen is [::]:8471, which others can reach, and without TLS they would see the token and the figures → give metrics.cert_file and metrics.key_file; or insecure: true, where nobody else is on that network"},
+		{"a certificate without its key", "metrics: {cert_file: /c}", "1:22: metrics.cert_file is of no use without its key → give metrics.key_file as well"},
+		{"a key without its certificate", "metrics: {key_file: /c}", "1:21: metrics.key_file is of no use without its certificate → give metrics.cert_file as well"},
+		{"a token in the file", "metrics: {token: abc}", "1:11: metrics.token is a secret, which never stands in this file → write it into a file that only livenessd's user can read, and name that with metrics.token_file"},
 		{"a mode of a later version", "decision: {mode: sessions}", `1:18: decision.mode is "sessions"; allowed is continuous, on_request`},
 
 		{"a camera name with a slash", "cameras:\n  a/b:\n", `2:3: camera name "a/b": allowed are letters, digits, '.', '_' and '-', a letter or digit first, at most 64`},

@@ -101,7 +101,16 @@ func (c *Config) fields() []field {
 				hint: "livenessd keys generate makes a key in a file of its own; name another file with signing.key_file"},
 			text("key_file", &c.Signing.KeyFile),
 		),
-		later("console"), later("metrics"),
+		later("console"),
+		section("metrics",
+			listener("listen", &c.Metrics.Listen),
+			field{key: "token", refusal: "is a secret, which never stands in this file",
+				hint: "write it into a file that only livenessd's user can read, and name that with metrics.token_file"},
+			text("token_file", &c.Metrics.TokenFile),
+			text("cert_file", &c.Metrics.CertFile),
+			text("key_file", &c.Metrics.KeyFile),
+			truth("insecure", &c.Metrics.Insecure),
+		),
 		text("state", &c.State),
 	}
 }
@@ -172,6 +181,7 @@ func (c *Config) check(r *reader) {
 		}
 		break
 	}
+	c.checkMetrics(r)
 	if c.State == "" {
 		r.bad(r.at[&c.State], "name a folder, or leave the key out", "state is empty")
 	}

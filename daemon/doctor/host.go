@@ -111,10 +111,15 @@ func (h Host) holders(path string) []holder {
 	if err != nil {
 		return nil
 	}
+	return h.openers(real)
+}
+
+// openers are the processes that have that open, as /proc calls it: a path, or socket:[INODE].
+func (h Host) openers(what string) []holder {
 	fds, _ := filepath.Glob(filepath.Join(h.Proc, "[0-9]*", "fd", "*"))
 	var who []holder
 	for _, fd := range fds {
-		if target, err := os.Readlink(fd); err != nil || target != real {
+		if target, err := os.Readlink(fd); err != nil || target != what {
 			continue
 		}
 		process := filepath.Dir(filepath.Dir(fd))

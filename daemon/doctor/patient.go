@@ -102,6 +102,7 @@ func (p *Patient) Checks() []Named {
 		{"models", 3 * time.Minute, nets{p}},
 		{"camera", time.Minute, cameras{p}},
 		{"broker", time.Minute, broker{p}},
+		{"metrics", 20 * time.Second, figures{p}},
 	}
 	if p.Problem == nil {
 		return all
@@ -109,7 +110,7 @@ func (p *Patient) Checks() []Named {
 	// Without a configuration nobody knows which cameras, models and brokers are meant.
 	for i, c := range all {
 		switch c.Name {
-		case "files", "disk", "library", "models", "camera", "broker":
+		case "files", "disk", "library", "models", "camera", "broker", "metrics":
 			all[i].Check = unknown{}
 		}
 	}
