@@ -4,14 +4,15 @@
 // in time is counted and gone. It promises to survive its device: a camera that is absent, taken, refused, frozen
 // or pulled out is a state with a hint for a technician, and the device is opened again when it can be. Frames
 // that are empty, short, cut off, wrongly sized or garbage are counted by reason and never handed out. Frames are handed out as
-// the camera sent them; RGB, and luma of more than 8 bits where its upper ones aren't bytes, are converted once. It doesn't
-// scale or rotate, and it doesn't drive multi-planar devices.
+// the camera sent them, if wanted as a view that is turned, mirrored and of a region alone; RGB, and luma of more than 8 bits where
+// its upper ones aren't bytes, are converted once. It doesn't scale, and it doesn't drive multi-planar devices.
 package camera
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"log/slog"
 	"math"
@@ -47,7 +48,12 @@ type Options struct {
 	Width, Height int     // wanted size; 0 is 640×480
 	FPS           float64 // wanted rate, or the rate of a replay; 0 is 15
 	Loop          bool    // a replay starts again at its end
-	Log           *slog.Logger
+	// How pictures are handed out, without a copy: turned clockwise by 0, 90, 180 or 270 degrees, then with left and right
+	// exchanged, and of that a part. Format, Width and Height are of what the camera sends.
+	Rotate int
+	Mirror bool
+	Region Region
+	Log    *slog.Logger
 
 	timing timing // tests shorten it
 }
@@ -96,6 +102,12 @@ func (o *Options) check() error {
 		}
 		o.Format = f
 	}
+	if o.Rotate != 0 && o.Rotate != 90 && o.Rotate != 180 && o.Rotate != 270 {
+		return fmt.Errorf("rotate %d: 0, 90, 180 or 270", o.Rotate)
+	}
+	if err := o.Region.check(); err != nil {
+		return err
+	}
 	if o.Path == replayPrefix {
 		return errors.New(`path "replay:" names no folder or clip`)
 	}
@@ -117,7 +129,7 @@ type Status struct {
 	Since    time.Time `json:"since"`
 	Device   string    `json:"device,omitempty"`
 	Format   string    `json:"format,omitempty"`
-	Width    int       `json:"width,omitempty"`
+	Width    int       `json:"width,omitempty"` // of what the camera sends, before it is turned
 	Height   int       `json:"height,omitempty"`
 	FPS      float64   `json:"fps,omitempty"`          // as agreed with the driver; 0 is unknown
 	Measured float64   `json:"fps_measured,omitempty"` // lately
@@ -206,6 +218,7 @@ type Camera struct {
 	pixels  []byte
 	room    room
 	out     frame.Frame
+	sent    image.Point // the size of what out is made of
 
 	mu     sync.Mutex
 	slot   raw
@@ -282,7 +295,7 @@ func (c *Camera) Next(ctx context.Context) (*frame.Frame, error) {
 			} else {
 				c.spoilt = spoilt{}
 				if c.taken.layout.width == 0 { // only the pictures of a replay know
-					c.status.Format, c.status.Width, c.status.Height = c.out.Format, c.out.Width, c.out.Height
+					c.status.Format, c.status.Width, c.status.Height = c.out.Format, c.sent.X, c.sent.Y
 				}
 			}
 			c.mu.Unlock()
@@ -328,8 +341,13 @@ func (c *Camera) decode() error {
 	if err != nil {
 		return err
 	}
-	c.out = frame.Frame{Image: m, Camera: c.o.Name, Sequence: r.sequence, Captured: r.captured, Format: format}
-	if format == formatMJPG {
+	seen, offset, err := c.o.see(m)
+	if err != nil {
+		return err
+	}
+	c.sent = image.Pt(m.Width, m.Height)
+	c.out = frame.Frame{Image: seen, Offset: offset, Camera: c.o.Name, Sequence: r.sequence, Captured: r.captured, Format: format}
+	if format == formatMJPG && !c.o.turns() {
 		c.out.JPEG = r.data
 	}
 	return nil

@@ -19,7 +19,7 @@ func compare(p frame.Plane, w, h int, want []byte) (o off) {
 	sum := 0
 	for y := range h {
 		for x := range w {
-			d := int(p.Pix[y*p.Stride+x*p.Step]) - int(want[y*w+x])
+			d := int(p.At(x, y)) - int(want[y*w+x])
 			d = max(d, -d)
 			o.most = max(o.most, d)
 			sum += d

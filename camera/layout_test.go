@@ -163,5 +163,20 @@ func FuzzRawFrame(f *testing.F) {
 		// The last pixel is the one that would lie outside.
 		m.RGB(width-1, height-1)
 		m.RGB(0, 0)
+		for i, o := range []Options{{Rotate: 90}, {Rotate: 180, Mirror: true}, {Rotate: 270, Region: Region{0.25, 0.1, 0.5, 0.6}}} {
+			v, _, err := o.see(m)
+			if err != nil {
+				continue // too small for the region
+			}
+			if err := v.Check(); err != nil {
+				t.Fatalf("%d: %v", i, err)
+			}
+			v.RGB(v.Width-1, v.Height-1)
+			v.RGB(0, v.Height-1)
+			p, _ := v.Plain()
+			if err := p.Check(); err != nil {
+				t.Fatalf("%d, plain: %v", i, err)
+			}
+		}
 	})
 }

@@ -103,6 +103,7 @@ type sampler struct {
 	w, h         int // output
 	x, y, cx, cy []tap
 	bgr          bool
+	beside       *turned // for pictures that are turned; nil until there is one
 }
 
 func newSampler(w, h int, order string) *sampler {
@@ -162,6 +163,24 @@ func (s *sampler) blacken(dst []byte, r rect, w, h int) {
 
 // sample fills dst with w×h×3 bytes of the part r of the picture, whose edges it repeats. The picture must have passed Check.
 func (s *sampler) sample(dst []byte, m *frame.Image, r rect) {
+	p, t := m.Plain()
+	if t == (frame.Turn{}) {
+		s.plain(dst, m, r)
+		return
+	}
+	if s.beside == nil || s.beside.is != t {
+		w, h := t.Size(s.w, s.h)
+		s.beside = &turned{is: t, sampler: newSampler(w, h, ""), pix: make([]byte, 3*w*h)}
+		s.beside.sampler.bgr = s.bgr
+	}
+	x0, y0 := t.Source(r.X0, r.Y0, m.Width, m.Height)
+	x1, y1 := t.Source(r.X1, r.Y1, m.Width, m.Height)
+	s.beside.sampler.plain(s.beside.pix, &p, rect{min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)})
+	turn(t, dst, s.w, s.beside.pix, s.beside.sampler.w, s.w, s.h)
+}
+
+// plain is sample for a picture that isn't turned.
+func (s *sampler) plain(dst []byte, m *frame.Image, r rect) {
 	// JPEG puts a chroma sample into the middle of its pixels; packed 4:2:2 and NV12 put it beside the left one.
 	taps(s.x, s.cx, r.X0, r.X1-r.X0+1, m.Width, m.ShiftX, m.Full)
 	taps(s.y, s.cy, r.Y0, r.Y1-r.Y0+1, m.Height, m.ShiftY, true)
@@ -193,7 +212,8 @@ func (s *sampler) sample(dst []byte, m *frame.Image, r rect) {
 	}
 }
 
-func row(p *frame.Plane, y int32) []byte { return p.Pix[int(y)*p.Stride:] }
+// row is a plain plane's from its first sample on.
+func row(p *frame.Plane, y int32) []byte { return p.Pix[p.Origin+int(y)*p.Stride:] }
 
 // lerp gives a sample with sampleBits bits of fraction; all fits into 32 bits.
 func lerp(a, b []byte, step int, t tap, wy int32) int32 {

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -216,6 +217,106 @@ func TestTinyAndOddPictures(t *testing.T) {
 				}
 				newSampler(80, 80, "RGB").sample(make([]byte, 80*80*3), &m, r)
 			}
+		}
+	}
+}
+
+// copied is a picture that was really turned, sample by sample.
+func copied(m *frame.Image) frame.Image {
+	out := *m
+	for i, p := range []*frame.Plane{&out.Y, &out.U, &out.V} {
+		if p.Pix == nil {
+			continue
+		}
+		w, h := m.Width, m.Height
+		if i > 0 {
+			w, h = (w+1<<m.ShiftX-1)>>m.ShiftX, (h+1<<m.ShiftY-1)>>m.ShiftY
+		}
+		q := frame.Plane{Pix: make([]byte, w*h), Stride: w, Step: 1}
+		for y := range h {
+			for x := range w {
+				q.Pix[y*w+x] = p.At(x, y)
+			}
+		}
+		*p = q
+	}
+	return out
+}
+
+// What nets see of a turned picture is what they see of one that was turned by copying it, but that the borders of what is averaged lie a
+// pixel aside where sizes don't divide, and colours half a sample, since only the plain one's samples lie where they should: two
+// levels of luma here, and more of colours, which the way to RGB doubles.
+func TestTurnedPicturesAreSeenAsCopiesOfThem(t *testing.T) {
+	difference := func(a, b []byte) (most int, mean float64) {
+		for i := range a {
+			d := int(a[i]) - int(b[i])
+			most = max(most, d, -d)
+			mean += math.Abs(float64(d)) / float64(len(a))
+		}
+		return most, mean
+	}
+	for _, size := range [][2]int{{640, 480}, {322, 246}, {90, 60}} {
+		for name, m := range pictures(size[0], size[1]) {
+			for _, degrees := range []int{0, 90, 180, 270} {
+				for _, mirror := range []bool{false, true} {
+					v := m.Turned(degrees)
+					if mirror {
+						v = v.Mirrored()
+					}
+					c := copied(&v)
+					l, s := newLetterbox(224, 160), newSampler(80, 60, "BGR")
+					a, b := make([]byte, 224*160*3), make([]byte, 224*160*3)
+					if f, g := l.shrink(a, &v), newLetterbox(224, 160).shrink(b, &c); f != g {
+						t.Errorf("%s %v, %d degrees, %v: factor %v, of a copy %v", name, size, degrees, mirror, f, g)
+					}
+					limit, average := 3, 0.9
+					if !m.Gray() {
+						limit, average = 14, 2
+					}
+					if most, mean := difference(a, b); most > limit || mean > average {
+						t.Errorf("%s %v, %d degrees, %v: small pictures differ by %d, %.2f on average", name, size, degrees, mirror, most, mean)
+					}
+					a, b = a[:80*60*3], b[:80*60*3]
+					r := rect{v.Width / 5, v.Height / 3, v.Width - 3, v.Height - 20}
+					s.sample(a, &v, r)
+					newSampler(80, 60, "BGR").sample(b, &c, r)
+					if most, mean := difference(a, b); most > limit/3 || mean > average/2 {
+						t.Errorf("%s %v, %d degrees, %v: parts differ by %d, %.2f on average", name, size, degrees, mirror, most, mean)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestTurnedPicturesDoNotAllocate(t *testing.T) {
+	m := pictures(640, 480)["NV12"].Turned(90)
+	l, s := newLetterbox(224, 160), newSampler(80, 60, "RGB")
+	dst := make([]byte, 224*160*3)
+	once := func() {
+		l.shrink(dst, &m)
+		s.sample(dst, &m, rect{10, 10, 200, 200})
+	}
+	once()
+	if n := testing.AllocsPerRun(10, once); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkTurned(b *testing.B) {
+	for _, name := range []string{"YUYV", "I420"} {
+		m := pictures(640, 480)[name]
+		for _, degrees := range []int{0, 90, 180} {
+			v := m.Turned(degrees)
+			b.Run(fmt.Sprintf("%s/%d", name, degrees), func(b *testing.B) {
+				b.ReportAllocs()
+				l, s := newLetterbox(224, 160), newSampler(80, 80, "RGB")
+				dst := make([]byte, 224*160*3)
+				for b.Loop() {
+					l.shrink(dst, &v)
+					s.sample(dst, &v, rect{100, 20, 400, 320})
+				}
+			})
 		}
 	}
 }

@@ -9,6 +9,7 @@ type letterbox struct {
 	sums    [3][]uint32 // a row of sums for Y, U, V
 	columns []int32     // first luma column of each output column, and one past the last
 	chroma  []int32     // first and one past the last chroma column, in pairs
+	beside  *turned     // for pictures that are turned; nil until there is one
 }
 
 func newLetterbox(w, h int) *letterbox {
@@ -30,6 +31,23 @@ func (l *letterbox) fit(m *frame.Image) (w, h int, factor float64) {
 // shrink fills dst with l.w×l.h×3 bytes, RGB, and returns the factor from output to picture pixels. The picture must have
 // passed Check.
 func (l *letterbox) shrink(dst []byte, m *frame.Image) float64 {
+	p, t := m.Plain()
+	if t == (frame.Turn{}) {
+		return l.plain(dst, m)
+	}
+	if l.beside == nil || l.beside.is != t {
+		w, h := t.Size(l.w, l.h)
+		l.beside = &turned{is: t, box: newLetterbox(w, h), pix: make([]byte, 3*w*h)}
+	}
+	w, h, factor := l.fit(m)
+	l.beside.box.plain(l.beside.pix, &p)
+	clear(dst)
+	turn(t, dst, l.w, l.beside.pix, l.beside.box.w, w, h)
+	return factor
+}
+
+// plain is shrink for a picture that isn't turned.
+func (l *letterbox) plain(dst []byte, m *frame.Image) float64 {
 	w, h, factor := l.fit(m)
 	clear(dst)
 	for i := 0; i <= w; i++ {

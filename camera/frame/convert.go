@@ -12,7 +12,7 @@ func convert(src image.Image) Image {
 	n := w * h
 	pix := make([]byte, 3*n)
 	m := Image{Width: w, Height: h, Full: true,
-		Y: Plane{pix[:n:n], w, 1}, U: Plane{pix[n : 2*n : 2*n], w, 1}, V: Plane{pix[2*n:], w, 1}}
+		Y: plane(pix[:n:n], w, 1), U: plane(pix[n:2*n:2*n], w, 1), V: plane(pix[2*n:], w, 1)}
 	i := 0
 	for y := b.Min.Y; y < b.Max.Y; y++ {
 		for x := b.Min.X; x < b.Max.X; x++ {
@@ -36,14 +36,14 @@ func (m *Image) RGB(x, y int) (r, g, b uint8) {
 	if m.Full {
 		k = &coefficients[1]
 	}
-	l := (int32(m.Y.Pix[y*m.Y.Stride+x*m.Y.Step])-k.offset)*k.y + 1<<15
+	l := (int32(m.Y.At(x, y))-k.offset)*k.y + 1<<15
 	if m.Gray() {
 		v := clamp(l >> 16)
 		return v, v, v
 	}
 	cx, cy := x>>m.ShiftX, y>>m.ShiftY
-	u := int32(m.U.Pix[cy*m.U.Stride+cx*m.U.Step]) - 128
-	v := int32(m.V.Pix[cy*m.V.Stride+cx*m.V.Step]) - 128
+	u := int32(m.U.At(cx, cy)) - 128
+	v := int32(m.V.At(cx, cy)) - 128
 	return clamp((l + k.rv*v) >> 16), clamp((l - k.gu*u - k.gv*v) >> 16), clamp((l + k.bu*u) >> 16)
 }
 

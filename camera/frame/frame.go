@@ -17,12 +17,16 @@ import (
 // MaxSide bounds width and height in pixels; larger pictures are refused before anything is allocated for them.
 const MaxSide = 16384
 
-// Plane is samples of one channel. The sample (x, y) of the plane is Pix[y*Stride+x*Step].
+// Plane is samples of one channel. The sample (x, y) of the plane is Pix[Origin+y*Stride+x*Step].
 type Plane struct {
 	Pix    []byte
-	Stride int // bytes from a row to the next
-	Step   int // bytes from a sample to the next in a row
+	Stride int // bytes from a row to the next; below zero where the picture is upside down in memory
+	Step   int // bytes from a sample to the next in a row; the same, and larger than Stride where columns lie in memory as rows
+	Origin int // where the sample (0, 0) is
 }
+
+// At gives a sample. It must be one of the plane's.
+func (p *Plane) At(x, y int) byte { return p.Pix[p.Origin+y*p.Stride+x*p.Step] }
 
 // Image is a picture in Y'CbCr with BT.601 coefficients.
 type Image struct {
@@ -41,7 +45,9 @@ type Frame struct {
 	Sequence uint64    // counts the frames that the source took, from 1; gaps are frames nobody asked for
 	Captured time.Time // when the frame left the driver; carries a monotonic reading
 	Format   string    // FourCC that the camera sent: "MJPG", "YUYV", …
-	JPEG     []byte    // what the camera sent where that was JPEG, else nil; it lives as long as the planes
+	JPEG     []byte    // what the camera sent where that was JPEG and is the very picture, else nil; it lives as long as the planes
+	// Offset is where the picture begins in all that the camera sees, turned as the picture is; not (0, 0) for a region.
+	Offset image.Point
 
 	Taken, Decoded time.Time // when Next took it from where the newest frame waits, and when its planes were there
 }
@@ -72,23 +78,43 @@ func (m *Image) Check() error {
 	if m.ShiftX > 2 || m.ShiftY > 2 {
 		return fmt.Errorf("frame: chroma subsampling by 2^%d×2^%d", m.ShiftX, m.ShiftY)
 	}
-	w := (m.Width + 1<<m.ShiftX - 1) >> m.ShiftX
-	h := (m.Height + 1<<m.ShiftY - 1) >> m.ShiftY
+	w, h := m.chroma()
 	if err := m.U.check("U", w, h); err != nil {
 		return err
 	}
-	return m.V.check("V", w, h)
-}
-
-func (p Plane) check(name string, w, h int) error {
-	if p.Step < 1 || p.Stride < (w-1)*p.Step+1 {
-		return fmt.Errorf("frame: %s plane: stride %d and step %d for %d samples a row", name, p.Stride, p.Step, w)
+	if err := m.V.check("V", w, h); err != nil {
+		return err
 	}
-	if need := (h-1)*p.Stride + (w-1)*p.Step + 1; len(p.Pix) < need {
-		return fmt.Errorf("frame: %s plane: %d bytes, need %d", name, len(p.Pix), need)
+	if lies := m.Y.lies(); m.U.lies() != lies || m.V.lies() != lies {
+		return errors.New("frame: planes that lie in memory in different ways")
 	}
 	return nil
 }
+
+// chroma is the size of the chroma planes.
+func (m *Image) chroma() (w, h int) {
+	return (m.Width + 1<<m.ShiftX - 1) >> m.ShiftX, (m.Height + 1<<m.ShiftY - 1) >> m.ShiftY
+}
+
+// farthest bounds strides, so that no sum of them overflows.
+const farthest = 1 << 30
+
+func (p Plane) check(name string, w, h int) error {
+	step, stride := max(p.Step, -p.Step), max(p.Stride, -p.Stride)
+	if step < 1 || stride < 1 || step > farthest || stride > farthest ||
+		int64(stride) < int64(w-1)*int64(step)+1 && int64(step) < int64(h-1)*int64(stride)+1 {
+		return fmt.Errorf("frame: %s plane: stride %d and step %d for %d samples a row", name, p.Stride, p.Step, w)
+	}
+	across, down := int64(w-1)*int64(p.Step), int64(h-1)*int64(p.Stride)
+	first := int64(p.Origin) + min(across, 0) + min(down, 0)
+	if need := int64(p.Origin) + max(across, 0) + max(down, 0) + 1; first < 0 || int64(len(p.Pix)) < need {
+		return fmt.Errorf("frame: %s plane: %d bytes, need %d", name, len(p.Pix), need-min(first, 0))
+	}
+	return nil
+}
+
+// lies tells the signs of step and stride.
+func (p *Plane) lies() [2]bool { return [2]bool{p.Step < 0, p.Stride < 0} }
 
 // FromImage gives a decoded picture as an Image. Y'CbCr and gray pictures are aliased, all others converted once.
 func FromImage(src image.Image) Image {
@@ -98,7 +124,7 @@ func FromImage(src image.Image) Image {
 	case *image.YCbCr:
 		if sx, sy, ok := subsampling(s.SubsampleRatio); ok && b.Min == (image.Point{}) {
 			return Image{Width: w, Height: h, ShiftX: sx, ShiftY: sy, Full: true,
-				Y: Plane{s.Y, s.YStride, 1}, U: Plane{s.Cb, s.CStride, 1}, V: Plane{s.Cr, s.CStride, 1}}
+				Y: plane(s.Y, s.YStride, 1), U: plane(s.Cb, s.CStride, 1), V: plane(s.Cr, s.CStride, 1)}
 		}
 	case *image.Gray:
 		if b.Min == (image.Point{}) {

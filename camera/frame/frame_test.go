@@ -36,9 +36,9 @@ func TestChecksThatEverySampleIsThere(t *testing.T) {
 		{"no size", Grey(full(4), 0, 2, 2), false},
 		{"negative size", Grey(full(4), 2, -2, 2), false},
 		{"too large", Grey(full(MaxSide+1), MaxSide+1, 1, MaxSide+1), false},
-		{"V without U", Image{Width: 1, Height: 1, Y: Plane{full(1), 1, 1}, V: Plane{full(1), 1, 1}}, false},
-		{"U without V", Image{Width: 1, Height: 1, Y: Plane{full(1), 1, 1}, U: Plane{full(1), 1, 1}}, false},
-		{"wild subsampling", Image{Width: 1, Height: 1, ShiftX: 9, Y: Plane{full(1), 1, 1}, U: Plane{full(1), 1, 1}, V: Plane{full(1), 1, 1}}, false},
+		{"V without U", Image{Width: 1, Height: 1, Y: plane(full(1), 1, 1), V: plane(full(1), 1, 1)}, false},
+		{"U without V", Image{Width: 1, Height: 1, Y: plane(full(1), 1, 1), U: plane(full(1), 1, 1)}, false},
+		{"wild subsampling", Image{Width: 1, Height: 1, ShiftX: 9, Y: plane(full(1), 1, 1), U: plane(full(1), 1, 1), V: plane(full(1), 1, 1)}, false},
 		{"zero step", Image{Width: 2, Height: 1, Y: Plane{Pix: full(2), Stride: 2}}, false},
 	} {
 		if err := c.m.Check(); (err == nil) != c.ok {

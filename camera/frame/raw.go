@@ -27,7 +27,7 @@ func packed(pix []byte, width, height, stride, y, u, v int) Image {
 		return Image{Width: width, Height: height}
 	}
 	return Image{Width: width, Height: height, ShiftX: 1,
-		Y: Plane{pix[y:], stride, 2}, U: Plane{pix[u:], stride, 4}, V: Plane{pix[v:], stride, 4}}
+		Y: plane(pix[y:], stride, 2), U: plane(pix[u:], stride, 4), V: plane(pix[v:], stride, 4)}
 }
 
 // NV12 describes 4:2:0 with one luma plane and one of interleaved U and V, both of the given bytes per line.
@@ -37,7 +37,7 @@ func NV12(pix []byte, width, height, stride int) Image {
 		return Image{Width: width, Height: height}
 	}
 	return Image{Width: width, Height: height, ShiftX: 1, ShiftY: 1,
-		Y: Plane{pix[:n], stride, 1}, U: Plane{pix[n:], stride, 2}, V: Plane{pix[n+1:], stride, 2}}
+		Y: plane(pix[:n], stride, 1), U: plane(pix[n:], stride, 2), V: plane(pix[n+1:], stride, 2)}
 }
 
 // NV21 is NV12 with V before U.
@@ -55,7 +55,7 @@ func I420(pix []byte, width, height, stride int) Image {
 		return Image{Width: width, Height: height}
 	}
 	return Image{Width: width, Height: height, ShiftX: 1, ShiftY: 1,
-		Y: Plane{pix[:n], stride, 1}, U: Plane{pix[n : n+c], half, 1}, V: Plane{pix[n+c:], half, 1}}
+		Y: plane(pix[:n], stride, 1), U: plane(pix[n:n+c], half, 1), V: plane(pix[n+c:], half, 1)}
 }
 
 // YV12 is I420 with V before U.
@@ -67,7 +67,7 @@ func YV12(pix []byte, width, height, stride int) Image {
 
 // Grey describes 8-bit luma alone, as infrared and machine-vision cameras send it (full range).
 func Grey(pix []byte, width, height, stride int) Image {
-	return Image{Width: width, Height: height, Full: true, Y: Plane{pix, stride, 1}}
+	return Image{Width: width, Height: height, Full: true, Y: plane(pix, stride, 1)}
 }
 
 // Y16 describes 16-bit luma, little-endian and full range, by its upper bytes alone. What is lost is less than one level
@@ -76,7 +76,7 @@ func Y16(pix []byte, width, height, stride int) Image {
 	if len(pix) < 2 {
 		return Image{Width: width, Height: height}
 	}
-	return Image{Width: width, Height: height, Full: true, Y: Plane{pix[1:], stride, 2}}
+	return Image{Width: width, Height: height, Full: true, Y: plane(pix[1:], stride, 2)}
 }
 
 // Narrow makes 8 bits of luma whose samples are 16-bit words, little-endian, of which the lower so many bits (8…16) count:
@@ -118,7 +118,7 @@ func RGB(dst, pix []byte, width, height, stride int, bgr bool) (Image, []byte) {
 	n, cw, ch := width*height, (width+1)/2, (height+1)/2
 	dst = slices.Grow(dst[:0], n+2*cw*ch)[:n+2*cw*ch]
 	m := Image{Width: width, Height: height, ShiftX: 1, ShiftY: 1, Full: true,
-		Y: Plane{dst[:n:n], width, 1}, U: Plane{dst[n : n+cw*ch : n+cw*ch], cw, 1}, V: Plane{dst[n+cw*ch:], cw, 1}}
+		Y: plane(dst[:n:n], width, 1), U: plane(dst[n:n+cw*ch:n+cw*ch], cw, 1), V: plane(dst[n+cw*ch:], cw, 1)}
 	ri, bi := 0, 2
 	if bgr {
 		ri, bi = 2, 0

@@ -457,7 +457,7 @@ func samples(full bool, zero, span int) (table [256]byte) {
 func copyPlane(dst []byte, stride int, p frame.Plane, w, h int, table *[256]byte) {
 	for y := range h {
 		row := dst[y*stride : y*stride+w]
-		at := y * p.Stride
+		at := p.Origin + y*p.Stride
 		for x := range row {
 			row[x] = table[p.Pix[at]]
 			at += p.Step

@@ -103,7 +103,7 @@ func upright(m frame.Image, orientation int) frame.Image {
 				case 3, 4, 6, 7:
 					sy = h - 1 - sy
 				}
-				q.Pix[y*columns+x] = p.Pix[sy*p.Stride+sx*p.Step]
+				q.Pix[y*columns+x] = p.At(sx, sy)
 			}
 		}
 		return q

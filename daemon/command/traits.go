@@ -27,7 +27,7 @@ func (t *traits) add(m *frame.Image, b models.Box) {
 	if x0 == x1 || y0 == y1 {
 		return
 	}
-	at := func(x, y int) float64 { return float64(m.Y.Pix[y*m.Y.Stride+x*m.Y.Step]) }
+	at := func(x, y int) float64 { return float64(m.Y.At(x, y)) }
 	var light float64
 	for y := y0; y < y1; y++ {
 		for x := x0; x < x1; x++ {

@@ -106,9 +106,9 @@ func light(m *frame.Image) float64 {
 	const grid = 64
 	var histogram [256]int
 	for j := range grid {
-		row := m.Y.Pix[(2*j+1)*m.Height/(2*grid)*m.Y.Stride:]
+		y := (2*j + 1) * m.Height / (2 * grid)
 		for i := range grid {
-			histogram[row[(2*i+1)*m.Width/(2*grid)*m.Y.Step]]++
+			histogram[m.Y.At((2*i+1)*m.Width/(2*grid), y)]++
 		}
 	}
 	left := grid * grid / litTop

@@ -125,13 +125,14 @@ func (r *repeat) frame(at time.Time, m *frame.Image, s *small, face *Box) bool {
 
 func (r *repeat) doubt(at time.Time) { r.suspect, r.is = at, true }
 
-// digest hashes a picture's rows, of large ones only so many as the budget allows.
-func (r *repeat) digest(m *frame.Image) uint64 {
+// digest hashes a picture's rows as they lie in memory, of large ones only so many as the budget allows.
+func (r *repeat) digest(turned *frame.Image) uint64 {
+	m, _ := turned.Plain()
 	n := (m.Width-1)*m.Y.Step + 1
 	skip := max(1, (n*m.Height+budget-1)/budget)
 	h := uint64(m.Width)<<32 | uint64(m.Height)
 	for y := 0; y < m.Height; y += skip {
-		row := m.Y.Pix[y*m.Y.Stride:]
+		row := m.Y.Pix[m.Y.Origin+y*m.Y.Stride:]
 		h = h*0x9e3779b97f4a7c15 ^ maphash.Bytes(r.seed, row[:n])
 	}
 	return h

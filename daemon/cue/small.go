@@ -25,17 +25,18 @@ func (s *small) take(m *frame.Image) {
 			s.columns[x] = int32((2*x + 1) * m.Width / (2 * smallW * taps) * m.Y.Step)
 		}
 	}
+	pix := m.Y.Pix
 	for y := range smallH {
-		var rows [taps][]byte
+		var rows [taps]int
 		for i := range rows {
-			rows[i] = m.Y.Pix[(2*(y*taps+i)+1)*m.Height/(2*smallH*taps)*m.Y.Stride:]
+			rows[i] = m.Y.Origin + (2*(y*taps+i)+1)*m.Height/(2*smallH*taps)*m.Y.Stride
 		}
 		out := s.pix[y*smallW : (y+1)*smallW]
 		for x := range out {
 			c := s.columns[taps*x : taps*x+taps : taps*x+taps]
 			var sum uint32
 			for _, r := range rows {
-				sum += uint32(r[c[0]]) + uint32(r[c[1]]) + uint32(r[c[2]]) + uint32(r[c[3]])
+				sum += uint32(pix[r+int(c[0])]) + uint32(pix[r+int(c[1])]) + uint32(pix[r+int(c[2])]) + uint32(pix[r+int(c[3])])
 			}
 			out[x] = uint8((sum + taps*taps/2) / (taps * taps))
 		}

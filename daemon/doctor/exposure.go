@@ -14,9 +14,8 @@ func samples(f *frame.Frame) (dark, bright, mean float64) {
 	}
 	n := 0.0
 	for y := 0; y < f.Height; y += every {
-		row := f.Y.Pix[y*f.Y.Stride:]
 		for x := 0; x < f.Width; x += every {
-			l := (float64(row[x*f.Y.Step]) - zero) * scale
+			l := (float64(f.Y.At(x, y)) - zero) * scale
 			switch {
 			case l <= clippedDark:
 				dark++

@@ -75,12 +75,12 @@ func (s *Measurer) average(m *frame.Image, x, y, w, h float64, l *decision.Look)
 		s.sums = [grid]int32{}
 		for b := range ny {
 			py := min(int(y+(float64(j)+(float64(b)+0.5)/float64(ny))*h/grid), m.Height-1)
-			row := m.Y.Pix[py*m.Y.Stride:]
+			row := m.Y.Origin + py*m.Y.Stride
 			for i := range grid {
 				var cell int32
 				in := inner(i) && inner(j)
 				for _, at := range s.across[i*nx : i*nx+nx] {
-					v := int32(row[at])
+					v := int32(m.Y.Pix[row+at])
 					cell += v
 					if in && v <= low {
 						darkest++
