@@ -220,7 +220,7 @@ func Prepare(o Options) (*Engine, error) {
 		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Config.Cameras)) {
-		if err := cameraOptions(o, name, o.Config.Cameras[name]).Check(); err != nil {
+		if err := CameraOptions(name, o.Config.Cameras[name], o.Log).Check(); err != nil {
 			return nil, &fault{ErrConfig, fmt.Errorf("camera %s: %w", name, err), Hint(err)}
 		}
 	}
@@ -290,15 +290,11 @@ func openCamera(o Options, name string, c config.Camera) (Camera, error) {
 	if o.OpenCamera != nil {
 		return o.OpenCamera(name, c)
 	}
-	cam, err := camera.Open(cameraOptions(o, name, c))
+	cam, err := camera.Open(CameraOptions(name, c, o.Log))
 	if err != nil {
 		return nil, &fault{ErrConfig, err, Hint(err)}
 	}
 	return cam, nil
-}
-
-func cameraOptions(o Options, name string, c config.Camera) camera.Options {
-	return camera.Options{Name: name, Path: c.Path, Format: c.Format, Width: c.Size.Width, Height: c.Size.Height, FPS: c.FPS, Loop: true, Log: o.Log}
 }
 
 func info(o Options, e *Engine) mqtt.Info {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"image"
 	"io"
 	"log/slog"
 	"math"
@@ -54,8 +55,10 @@ type pipeline struct {
 	camera   Camera
 	examiner Examiner
 	decider  *decision.Decider
-	watch    *cue.Watch // what one picture can't tell
-	sees     *cue.Pair  // of an infrared camera, which decides nothing; nil for others
+	watch    *cue.Watch  // what one picture can't tell
+	sideways bool        // its picture is turned by 90 or 270 degrees
+	offset   image.Point // of the part that is looked at
+	sees     *cue.Pair   // of an infrared camera, which decides nothing; nil for others
 	publish  Publisher
 	id       *identity
 	log      *slog.Logger
@@ -96,7 +99,7 @@ func newPipeline(o Options, e *Engine, id *identity, name string, pairs map[stri
 		name: name, camera: cam, decider: decider, desk: d, lines: o.Timelines, pulse: o.Pulse, onRequest: o.Config.Decision.Mode == config.OnRequest && d != nil,
 		watch: NewWatch(o.Config, c, pairs[c.Pair]), sees: pairs[name], publish: pub, id: id, log: o.Log.With("camera", name), now: time.Now, close: closeNets,
 		examiner: Examiner{Finder: find, Judge: judge, Looker: look.New(), Now: time.Now},
-		document: id.document(e, name),
+		document: id.document(e, name), sideways: c.Rotate%180 != 0,
 	}, nil
 }
 
@@ -183,6 +186,7 @@ func (p *pipeline) rests() bool {
 
 func (p *pipeline) frame(f *frame.Frame) {
 	defer p.gotOn()
+	p.offset = f.Offset
 	if p.rests() {
 		return
 	}
@@ -271,7 +275,7 @@ func (p *pipeline) verdict(d *decision.Decision, now time.Time) mqtt.Verdict {
 	}
 	v.Frames = d.Frames
 	v.LiveAt, v.SpoofAt = d.LiveAt, d.SpoofAt
-	v.Face = faceDocument(d.Face)
+	v.Face = faceDocument(d.Face, p.offset)
 	v.DecidedAt = mqtt.Time(now)
 	if !d.First.IsZero() { // there was somebody
 		v.CapturedAt = mqtt.Time(d.First)
@@ -282,12 +286,13 @@ func (p *pipeline) verdict(d *decision.Decision, now time.Time) mqtt.Verdict {
 	return v
 }
 
-func faceDocument(f *decision.Face) *mqtt.Face {
+// faceDocument is where a face is in the whole picture, of which the part that was looked at begins at offset.
+func faceDocument(f *decision.Face, offset image.Point) *mqtt.Face {
 	if f == nil {
 		return nil
 	}
 	r := func(v float64) int { return int(math.Round(v)) }
-	return &mqtt.Face{X: r(f.X), Y: r(f.Y), Width: r(f.W), Height: r(f.H)}
+	return &mqtt.Face{X: r(f.X) + offset.X, Y: r(f.Y) + offset.Y, Width: r(f.W), Height: r(f.H)}
 }
 
 // reportState publishes the camera's state when it changed, and ends a presentation that the camera left alone.
@@ -319,6 +324,9 @@ func (p *pipeline) reportState() {
 			}
 		}
 		p.desk.camera(p.name, why)
+	}
+	if p.sideways { // what faces' places refer to
+		s.Width, s.Height = s.Height, s.Width
 	}
 	p.publish.SetCameraState(p.name, mqtt.CameraState{Schema: 1, State: s.State, Code: mqtt.Code(s.Code), Device: s.Device,
 		Format: s.Format, Width: s.Width, Height: s.Height, FPS: s.FPS, Hint: s.Hint, Error: s.Err, Since: mqtt.Time(s.Since)})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"log/slog"
 	"math"
@@ -33,6 +34,7 @@ type step struct {
 	cropErr   error
 	judgeErr  error
 	picture   []byte // 64×48; nil is black
+	offset    image.Point
 }
 
 // world plays steps, a tenth of a second each, as camera and as both nets, and takes the verdicts. It runs inside a synctest bubble.
@@ -76,7 +78,9 @@ func (w *world) Next(ctx context.Context) (*frame.Frame, error) {
 	if w.beside != nil {
 		w.beside()
 	}
-	return camFrame(w.now.picture, time.Now()), nil
+	f := camFrame(w.now.picture, time.Now())
+	f.Offset = w.now.offset
+	return f, nil
 }
 
 func camFrame(picture []byte, at time.Time) *frame.Frame {
@@ -285,6 +289,27 @@ func TestAVerdictIsComplete(t *testing.T) {
 		if !time.Time(v.CapturedAt).Equal(captured) || !time.Time(v.DecidedAt).Equal(decided) || v.LatencyMS != 400 ||
 			!time.Time(v.ExpiresAt).Equal(decided.Add(actionable)) {
 			t.Errorf("captured %v, decided %v, %d ms, expires %v", v.CapturedAt, v.DecidedAt, v.LatencyMS, v.ExpiresAt)
+		}
+	})
+}
+
+func TestAFaceInARegionIsToldInTheWholePicture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		aside := attacked
+		aside.offset = image.Pt(100, 40)
+		w := &world{steps: times(5, aside), state: camera.Status{State: camera.StateStreaming, Since: time.Now(), Width: 640, Height: 480}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		p := w.start(t, io.Discard)
+		p.sideways = true
+		if err := p.run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if want := (mqtt.Face{X: 120, Y: 50, Width: 20, Height: 28}); len(w.verdicts) != 1 || w.verdicts[0].Face == nil || *w.verdicts[0].Face != want {
+			t.Errorf("%q, want a face at %+v", w.said, want)
+		}
+		if s := w.states[0]; s.Width != 480 || s.Height != 640 {
+			t.Errorf("the state says %d×%d", s.Width, s.Height)
 		}
 	})
 }

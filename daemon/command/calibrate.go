@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -200,9 +199,7 @@ func (a *app) atTheDoor(ctx context.Context, s *scorer, o calibrateFlags, length
 	if err != nil {
 		return nil, fail(ExitUsage, err)
 	}
-	c := cfg.Cameras[name]
-	cam, err := camera.Open(camera.Options{Name: name, Path: c.Path, Format: c.Format, Width: c.Size.Width, Height: c.Size.Height,
-		FPS: c.FPS, Loop: true, Log: slog.New(slog.DiscardHandler)})
+	cam, err := camera.Open(daemon.CameraOptions(name, cfg.Cameras[name], nil))
 	if err != nil {
 		return nil, failConfig(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -100,8 +99,7 @@ func (a *app) calibratePair(ctx context.Context, name string) (err error) {
 }
 
 func openPlain(name string, c config.Camera) (*camera.Camera, error) {
-	return camera.Open(camera.Options{Name: name, Path: c.Path, Format: c.Format, Width: c.Size.Width, Height: c.Size.Height,
-		FPS: c.FPS, Loop: true, Log: slog.New(slog.DiscardHandler)})
+	return camera.Open(daemon.CameraOptions(name, c, nil))
 }
 
 // pairLearner looks through two cameras by turns.

@@ -52,6 +52,10 @@ type Camera struct {
 	Role    string
 	Pair    string     // the infrared camera beside it, "" for none
 	PairMap [6]float64 // from its picture to the pair's, both relative to their sizes; zero is the same place
+	// How its picture is looked at: turned clockwise by so many degrees, then with left and right exchanged, and of that a part.
+	Rotate int
+	Mirror bool
+	Region Region
 }
 
 // Replay tells whether it is pictures that are played.

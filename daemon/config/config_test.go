@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,9 @@ cameras:
     fps: 29.97
     pair: beside
     pair_map: [.8, 0, 1e-1, 0, 0.9, -0.05]
+    rotate: 270
+    mirror: true
+    region: {x: 0.25, width: .5, height: 0.75}
   1:
     path: replay:clip.mjpeg
   beside: {path: /dev/video2, role: ir, format: grey}
@@ -101,7 +105,8 @@ state: /srv/state
 	want := Config{
 		Device: "7", Log: Log{"debug", "json"},
 		Cameras: map[string]Camera{
-			"front":  {Path: "/dev/v4l/by-id/usb-Ä:1", Format: "MJPG", Size: Size{1280, 720}, FPS: 29.97, Role: "rgb", Pair: "beside", PairMap: [6]float64{0.8, 0, 0.1, 0, 0.9, -0.05}},
+			"front": {Path: "/dev/v4l/by-id/usb-Ä:1", Format: "MJPG", Size: Size{1280, 720}, FPS: 29.97, Role: "rgb", Pair: "beside", PairMap: [6]float64{0.8, 0, 0.1, 0, 0.9, -0.05},
+				Rotate: 270, Mirror: true, Region: Region{0.25, 0, 0.5, 0.75}},
 			"1":      {Path: "replay:clip.mjpeg", Size: Size{640, 480}, FPS: 15, Role: "rgb"},
 			"beside": {Path: "/dev/video2", Format: "GREY", Size: Size{640, 480}, FPS: 15, Role: "ir"},
 		},
@@ -158,12 +163,12 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"unknown key, letters swapped", "mqtt:\n  ulr: x\n", `2:3: unknown key "mqtt.ulr" → did you mean "mqtt.url"?`},
 		{"unknown key, capitals", "DEVICE: x\n", `1:1: unknown key "DEVICE" → did you mean "device"?`},
 		{"unknown key, near none", "log:\n  colour: on\n", `2:3: unknown key "log.colour" → known here: level, format`},
-		{"unknown key in a camera", "cameras:\n  front:\n    with: 5\n", `3:5: unknown key "cameras.front.with" → known here: path, format, size, fps, role, pair, pair_map`},
+		{"unknown key in a camera", "cameras:\n  front:\n    with: 5\n", `3:5: unknown key "cameras.front.with" → known here: path, format, size, fps, role, pair, pair_map, rotate, mirror, region`},
 		{"unknown key after letters beyond ASCII", "{device: é, x: 1}", "1:10: device is \"é\"; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64" +
 			"\n1:13: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, signing, metrics, state"},
 		{"a key twice", "device: a\nlog: {}\ndevice: b\n", `3:1: key "device" is already in line 1 → keep one of the two`},
 		{"a key of a later version", "console:\n  listen: x\n", "1:1: console is not in this version → remove it; nothing would act on it"},
-		{"a key of a later version in a camera", "cameras: {a: {mirror: x}}", "1:15: cameras.a.mirror is not in this version → remove it; nothing would act on it"},
+		{"a key of a later version in a camera", "cameras: {a: {identity: x}}", "1:15: cameras.a.identity is not in this version → remove it; nothing would act on it"},
 		{"several problems at once", "x: 1\nlog: {level: loud}\ndecision: {min_frames: 4}\n",
 			"1:1: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, signing, metrics, state\n" +
 				"2:14: log.level is \"loud\"; allowed is debug, info, warn, error\n" +
@@ -242,6 +247,15 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 			`2:33: cameras.a.pair_map is "x"; allowed is a list of six numbers from -10 to 10: a, b, c, d, e, f of x' = ax + by + c and y' = dx + ey + f`},
 		{"a map that mirrors", "cameras:\n  a: {pair_map: [-1, 0, 1, 0, 1, 0]}\n",
 			"2:17: cameras.a.pair_map makes a picture -1 times as large; two cameras side by side have 0.04 to 25 → 1, 0, 0, 0, 1, 0 is the same place"},
+		{"a turn by a little", "cameras:\n  a: {rotate: 45}\n", "2:15: cameras.a.rotate is 45; allowed is 0, 90, 180 or 270, in degrees clockwise"},
+		{"a word for mirrored", "cameras:\n  a: {mirror: left}\n", `2:15: cameras.a.mirror is "left"; allowed is true or false`},
+		{"a region of a list", "cameras:\n  a: {region: [0, 0, 1, 1]}\n", "2:15: cameras.a.region is a list; allowed is keys with values, one a line below it"},
+		{"a region in pixels", "cameras:\n  a: {region: {x: 20}}\n", "2:19: cameras.a.region.x is 20; allowed is a number from 0 to 0.95"},
+		{"a region beyond the right edge", "cameras:\n  a: {region: {x: .5, width: 0.75}}\n",
+			"2:15: cameras.a.region reaches beyond the picture: x and width are 1.25 together → 1 is the whole side"},
+		{"a region beyond the lower edge", "cameras:\n  a: {region: {y: .5, height: 0.75}}\n",
+			"2:15: cameras.a.region reaches beyond the picture: y and height are 1.25 together → 1 is the whole side"},
+		{"a region of other keys", "cameras:\n  a: {region: {left: 0}}\n", `2:16: unknown key "cameras.a.region.left" → known here: x, y, width, height`},
 		{"a role that nobody has", "cameras:\n  a: {role: uv}\n", `2:13: cameras.a.role is "uv"; allowed is rgb, ir`},
 		{"a cue that can't be required", "decision: {cues: {repeat: required}}", `1:27: decision.cues.repeat is "required"; allowed is deny, off`},
 
@@ -498,7 +512,7 @@ func TestThePreferenceIsTheFirst(t *testing.T) {
 
 // leaves lists the pointers to a struct's values.
 func leaves(v reflect.Value, name string, out map[any]string) {
-	if v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[Size]() && v.Type() != reflect.TypeFor[Strictness]() {
+	if v.Kind() == reflect.Struct && !slices.Contains([]reflect.Type{reflect.TypeFor[Size](), reflect.TypeFor[Strictness](), reflect.TypeFor[Region]()}, v.Type()) {
 		for i := range v.NumField() {
 			leaves(v.Field(i), name+"."+v.Type().Field(i).Name, out)
 		}

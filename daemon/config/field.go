@@ -124,7 +124,10 @@ func (c *Camera) fields() []field {
 		choice("role", &c.Role, RGB, IR),
 		text("pair", &c.Pair),
 		pairMap("pair_map", &c.PairMap),
-		later("rotate"), later("mirror"), later("region"), later("identity"), later("allow_virtual"),
+		turn("rotate", &c.Rotate),
+		truth("mirror", &c.Mirror),
+		region("region", &c.Region),
+		later("identity"), later("allow_virtual"),
 	}
 }
 

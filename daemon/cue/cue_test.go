@@ -3,6 +3,7 @@ package cue
 import (
 	"encoding/binary"
 	"fmt"
+	"image"
 	"math"
 	"testing"
 	"time"
@@ -97,6 +98,39 @@ func FuzzFrame(f *testing.F) {
 			watch.Frame(now.Add(time.Millisecond), &short, &face)
 		}
 	})
+}
+
+func TestATurnedPictureIsSeenAsWhatItShows(t *testing.T) {
+	shots := people(2, 3, 1)
+	for _, degrees := range []int{90, 180, 270} {
+		turned := shots[0].m.Turned(degrees).Mirrored().Part(image.Rect(8, 4, 200, 220))
+		pix := make([]byte, 0, turned.Width*turned.Height)
+		for y := range turned.Height {
+			for x := range turned.Width {
+				pix = append(pix, turned.Y.At(x, y))
+			}
+		}
+		upright := frame.Grey(pix, turned.Width, turned.Height, turned.Width)
+		var a, b small
+		a.take(&turned)
+		b.take(&upright)
+		if a.pix != b.pix {
+			t.Errorf("%d degrees: the small picture is another one", degrees)
+		}
+		if light(&turned) != light(&upright) {
+			t.Errorf("%d degrees: light %v, want %v", degrees, light(&turned), light(&upright))
+		}
+		r := newRepeat()
+		was := r.digest(&turned)
+		if again := r.digest(&turned); again != was {
+			t.Errorf("%d degrees: the same picture has two digests", degrees)
+		}
+		turned.Y.Pix[turned.Y.Origin+turned.Y.Step] ^= 1
+		if r.digest(&turned) == was {
+			t.Errorf("%d degrees: another picture has the same digest", degrees)
+		}
+		turned.Y.Pix[turned.Y.Origin+turned.Y.Step] ^= 1
+	}
 }
 
 // FuzzFit learns from any faces: a map that it gives is one that Check takes.

@@ -71,7 +71,9 @@ func Admit(ctx context.Context, o Options) *Patient {
 	}
 	if p.Open == nil {
 		p.Open = func(name string, c config.Camera) (daemon.Camera, error) {
-			return camera.Open(camera.Options{Name: name, Path: c.Path, Format: c.Format, Width: c.Size.Width, Height: c.Size.Height, FPS: c.FPS, Loop: true})
+			o := daemon.CameraOptions(name, c, nil)
+			o.Rotate, o.Mirror, o.Region = 0, false, camera.Region{} // what is measured is what the camera sends
+			return camera.Open(o)
 		}
 	}
 	return p

@@ -191,6 +191,24 @@ func FuzzMeasure(f *testing.F) {
 	})
 }
 
+func TestATurnedPictureIsMeasuredAsWhatItShows(t *testing.T) {
+	s := New()
+	plain := face(100, 80, 1, 110, 1, 0)
+	for _, degrees := range []int{90, 180, 270} {
+		turned := plain.Turned(degrees).Part(image.Rect(4, 6, 76, 74))
+		pix := make([]byte, 0, turned.Width*turned.Height)
+		for y := range turned.Height {
+			for x := range turned.Width {
+				pix = append(pix, turned.Y.At(x, y))
+			}
+		}
+		upright := frame.Grey(pix, turned.Width, turned.Height, turned.Width)
+		if got, want := s.Measure(&turned, 5, 3, 50, 60), s.Measure(&upright, 5, 3, 50, 60); got != want || !got.Known {
+			t.Errorf("%d degrees: %+v, want %+v", degrees, got, want)
+		}
+	}
+}
+
 func TestMeasuringAllocatesNothing(t *testing.T) {
 	m := face(320, 400, 1, 110, 1, 0)
 	s := New()
