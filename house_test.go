@@ -39,7 +39,7 @@ var arrows = map[string][]string{
 	"daemon/demo":        {},
 	"daemon/look":        {"camera/frame", "daemon/decision"},
 	"daemon/journal":     {"daemon/store", "mqtt"},
-	"daemon/metrics":     {"camera", "daemon", "daemon/config", "mqtt"},
+	"daemon/metrics":     {"camera", "daemon", "daemon/config", "daemon/decision", "mqtt"},
 	"daemon/pad":         {},
 	"daemon/policy":      {"daemon/store"},
 	"daemon/session":     {},

@@ -10,6 +10,7 @@ import (
 // Figures is what can be asked of a run at any time, without disturbing it: what cameras and the broker count, and what it runs on.
 type Figures struct {
 	About        mqtt.Info // models, runtime, delegate
+	Mode         string    // decision.mode
 	Cameras      []CameraFigures
 	Delivery     mqtt.Status
 	Journal      *mqtt.JournalInfo // nil: verdicts that wait are in memory alone, as it is wanted
@@ -29,7 +30,7 @@ type CameraFigures struct {
 
 // figures asks.
 func (t *telemeter) figures() Figures {
-	f := Figures{About: t.about, Delivery: t.client.Status(), Journal: t.client.Journal(), MaxQueued: t.config.MQTT.Journal.Count,
+	f := Figures{About: t.about, Mode: t.config.Decision.Mode, Delivery: t.client.Status(), Journal: t.client.Journal(), MaxQueued: t.config.MQTT.Journal.Count,
 		MaxBytes: int64(t.config.MQTT.Journal.Bytes), Synced: t.id.clockSynced(), Temperatures: temperatures(t.sensors)}
 	for _, p := range t.pipelines {
 		f.Cameras = append(f.Cameras, CameraFigures{p.name, t.config.Cameras[p.name].Role, p.camera.Status(), p.meter.newest()})

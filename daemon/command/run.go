@@ -63,6 +63,7 @@ type server struct {
 	lines  *daemon.Timelines // of all runs
 	hangup <-chan os.Signal
 	watch  func(context.Context, daemon.Options) error // daemon.Run
+	tell   daemon.Recorder
 	shown  *metrics.Server
 }
 
@@ -99,6 +100,7 @@ func (a *app) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return fail(ExitInternal, err)
 	}
+	s.tell = figures
 	s.shown = metrics.NewServer(figures.Handler(), s.pulse.Wrong)
 	defer s.shown.Close()
 	cfg, err := a.load()
@@ -167,7 +169,7 @@ func (s *server) begin(ctx context.Context, p *prepared) *running {
 	go func() {
 		defer cancel()
 		r.ended <- s.watch(ctx, daemon.Options{
-			Config: p.cfg, Version: s.Version, Log: p.log, Engine: p.engine, Pulse: s.pulse, Timelines: s.lines,
+			Config: p.cfg, Version: s.Version, Log: p.log, Engine: p.engine, Pulse: s.pulse, Timelines: s.lines, Recorder: s.tell,
 			Ready: func(*daemon.Engine) {
 				p.log.Info("started", "version", s.Version, "device", p.cfg.Device, "cameras", len(p.cfg.Cameras), "broker", strings.Join(p.cfg.MQTT.URLs, " "))
 				close(r.started)

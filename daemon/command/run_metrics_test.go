@@ -73,13 +73,17 @@ func TestRunShowsFiguresAndHealth(t *testing.T) {
 	for _, line := range []string{
 		`livenessd_build_info{goarch="`, `livenessd_device_info{device="door-7"} 1`, "livenessd_ready 1", "livenessd_broker_connected 1", `livenessd_phase{phase="ready"} 1`,
 		`livenessd_camera_state{camera="front",state="streaming"} 1`, `livenessd_camera_last_frame_timestamp_seconds{camera="front"} 1.`, `livenessd_camera_frame_rate_hertz{camera="front"} 20`,
-		`livenessd_model_info{name="livenessd-liveness",`, "livenessd_journal_on_disk 1", "livenessd_journal_verdicts 0", "livenessd_journal_max_verdicts 5000",
+		`livenessd_model_info{name="livenessd-liveness",`, "livenessd_journal_on_disk 1", `livenessd_verdicts_total{camera="front",code="",verdict="live"} 1`, `livenessd_verdicts_total{camera="front",code="PAD_ATTACK",verdict="spoof"} 0`,
+		`livenessd_examined_frames_total{camera="front",result="failed"} 0`, `livenessd_frame_stage_duration_seconds_count{camera="front",stage="judge"} `,
+		`livenessd_verdict_duration_seconds_count{camera="front"} 1`, `livenessd_verdict_delivery_duration_seconds_count{step="journaled"} 1`, "livenessd_journal_verdicts 0", "livenessd_journal_max_verdicts 5000",
 	} {
 		if !strings.Contains(scrape, "\n"+line) {
 			t.Errorf("no %s", line)
 		}
 	}
-	fetch(t, "http://"+profiles+"/debug/pprof/goroutine?debug=1", func(code int, body string) bool { return code == http.StatusOK && strings.Contains(body, "goroutine profile") })
+	fetch(t, "http://"+profiles+"/debug/pprof/goroutine?debug=1", func(code int, body string) bool {
+		return code == http.StatusOK && strings.Contains(body, "goroutine profile")
+	})
 	stop()
 	select {
 	case c := <-code:

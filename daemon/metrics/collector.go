@@ -8,9 +8,10 @@ import (
 	"github.com/livenessd/livenessd/daemon"
 )
 
-// collector asks for health and figures whenever somebody scrapes.
+// collector asks for health and figures whenever somebody scrapes, and tells what was counted as it happened.
 type collector struct {
 	Options
+	*happening
 	families []family
 	descs    []*prometheus.Desc
 }
@@ -36,8 +37,8 @@ type seen struct {
 	runs    bool
 }
 
-func newCollector(o Options) *collector {
-	c := &collector{Options: o, families: families()}
+func newCollector(o Options, h *happening) *collector {
+	c := &collector{Options: o, happening: h, families: families()}
 	for _, f := range c.families {
 		c.descs = append(c.descs, prometheus.NewDesc(prometheus.BuildFQName(namespace, "", f.name), f.help, f.labels, nil))
 	}
@@ -50,11 +51,16 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range c.descs {
 		to <- d
 	}
+	for _, v := range c.vectors() {
+		v.Describe(to)
+	}
 }
 
 func (c *collector) Collect(to chan<- prometheus.Metric) {
 	s := &seen{version: c.Version, health: c.Health()}
-	s.figures, s.runs = c.Figures()
+	if s.figures, s.runs = c.Figures(); s.runs {
+		c.runs(s.figures.Cameras)
+	}
 	for i, f := range c.families {
 		f.read(s, func(v float64, labels ...string) {
 			m, err := prometheus.NewConstMetric(c.descs[i], f.kind, v, labels...)
@@ -63,6 +69,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			}
 			to <- m
 		})
+	}
+	for _, v := range c.vectors() {
+		v.Collect(to)
 	}
 }
 

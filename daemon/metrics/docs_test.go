@@ -17,6 +17,7 @@ func known(t *testing.T) map[string]*dto.MetricFamily {
 	t.Helper()
 	h, f := busy()
 	m := shows(t, func() daemon.Health { return h }, func() (daemon.Figures, bool) { return f, true })
+	happens(m)
 	all, err := m.registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -54,9 +54,12 @@ func ofCameras(gauge, counter prometheus.ValueType) []family {
 	}
 	label := []string{"camera"}
 	return []family{
-		{"camera_info", "What a camera is for; always 1.", gauge, []string{"camera", "role"}, each(func(c daemon.CameraFigures, say say) {
-			say(1, c.Name, c.Role)
-		})},
+		{"camera_info", "What a camera is for, and whether faces are judged by themselves or on request (decision.mode); always 1.", gauge, []string{"camera", "role", "mode"},
+			func(s *seen, say say) {
+				for _, c := range s.figures.Cameras {
+					say(1, c.Name, c.Role, s.figures.Mode)
+				}
+			}},
 		{"camera_state", "1 for the state that a camera is in, else 0; it is failed, too, while frames come and the nets can't look at them.", gauge, []string{"camera", "state"},
 			func(s *seen, say say) {
 				for _, c := range s.health.Cameras {

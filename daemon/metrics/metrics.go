@@ -32,23 +32,24 @@ type Options struct {
 
 // Metrics has all figures of a process, over all runs.
 type Metrics struct {
-	registry *prometheus.Registry
-	health   func() daemon.Health
-	figures  func() (daemon.Figures, bool)
+	registry  *prometheus.Registry
+	health    func() daemon.Health
+	figures   func() (daemon.Figures, bool)
+	happening *happening
 }
 
 const (
-	// asking is how many requests of a kind are answered at a time, and answering how long one may take: a camera whose driver holds its lock for
-	// ever would else hold whoever asks.
-	asking    = 4
-	answering = 8 * time.Second
+	// asking is how many requests of a kind are answered at a time, and within is how long one may take: a camera whose driver holds its lock
+	// for ever would else hold whoever asks.
+	asking = 4
+	within = 8 * time.Second
 )
 
 // New makes the registry.
 func New(o Options) (*Metrics, error) {
-	m := &Metrics{registry: prometheus.NewRegistry(), health: o.Health, figures: o.Figures}
+	m := &Metrics{registry: prometheus.NewRegistry(), health: o.Health, figures: o.Figures, happening: newHappening()}
 	for _, c := range []prometheus.Collector{
-		newCollector(o),
+		newCollector(o, m.happening),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewGoCollector(),
 	} {
@@ -62,17 +63,17 @@ func New(o Options) (*Metrics, error) {
 // Handler answers /metrics, /healthz and /readyz to everybody who gets that far: whoever mounts it says who that is.
 func (m *Metrics) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", bounded(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}), answering))
-	mux.Handle("GET /healthz", bounded(http.HandlerFunc(m.alive), answering))
-	mux.Handle("GET /readyz", bounded(http.HandlerFunc(m.ready), answering))
+	mux.Handle("GET /metrics", bounded(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}), within))
+	mux.Handle("GET /healthz", bounded(http.HandlerFunc(m.alive), within))
+	mux.Handle("GET /readyz", bounded(http.HandlerFunc(m.ready), within))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		plain(w, http.StatusOK, "livenessd: /metrics, /healthz, /readyz")
 	})
 	return mux
 }
 
-// bounded lets few ask at a time, and none for long. Who is stuck keeps his place.
-func bounded(h http.Handler, within time.Duration) http.Handler {
+// bounded lets few ask at a time, and none for longer than most. Who is stuck keeps his place.
+func bounded(h http.Handler, most time.Duration) http.Handler {
 	places := make(chan struct{}, asking)
 	in := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -83,7 +84,7 @@ func bounded(h http.Handler, within time.Duration) http.Handler {
 			plain(w, http.StatusServiceUnavailable, "too many ask at a time, or an earlier answer is stuck")
 		}
 	})
-	return http.TimeoutHandler(in, within, "no answer: something stands still\n")
+	return http.TimeoutHandler(in, most, "no answer: something stands still\n")
 }
 
 func plain(w http.ResponseWriter, status int, text string) {

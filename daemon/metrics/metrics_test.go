@@ -17,6 +17,7 @@ import (
 
 	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/daemon"
+	"github.com/livenessd/livenessd/daemon/decision"
 	"github.com/livenessd/livenessd/mqtt"
 )
 
@@ -34,9 +35,37 @@ func busy() (daemon.Health, daemon.Figures) {
 	}
 	f.Delivery = mqtt.Status{Connected: true, Connections: 2, Queued: 4, Bytes: 3200, Published: 90, Volatile: 1, Gaps: 1, Refused: 1, Unheard: 2, Unanswered: 3,
 		Lost: mqtt.Losses{Count: 1, Bytes: 2, Age: 3, Refused: 4, Damaged: 5}, Acknowledged: at}
+	f.Mode = "continuous"
 	f.Journal, f.MaxQueued, f.MaxBytes, f.Synced = &mqtt.JournalInfo{State: mqtt.JournalDisk}, 5000, 8<<20, true
 	f.Temperatures = []mqtt.Temperature{{Sensor: "cpu-thermal", Celsius: 51.5}}
 	return h, f
+}
+
+// happens lets a metrics hear of frames and verdicts of every kind.
+func happens(m *Metrics) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	after := func(ms int) time.Time { return at.Add(time.Duration(ms) * time.Millisecond) }
+	way := daemon.Points{Captured: at, Dequeued: after(1), Taken: after(2), Decoded: after(3), Detected: after(5), Decided: after(8)}
+	for _, x := range []daemon.Examined{
+		{Result: daemon.ResultEmpty, Points: way, Times: daemon.Times{Detect: 2 * time.Millisecond}},
+		{Result: daemon.ResultJudged, Points: way, Times: daemon.Times{Detect: 2 * time.Millisecond, Crop: 80 * time.Microsecond, Judge: 300 * time.Microsecond, Cues: 200 * time.Microsecond}},
+		{Result: daemon.ResultRefused, Code: decision.TooDark, Points: way, Times: daemon.Times{Detect: 2 * time.Millisecond, Crop: 60 * time.Microsecond}},
+		{Result: daemon.ResultFailed, Code: decision.ProcessingErr, Points: way},
+	} {
+		x.Camera = "front"
+		m.Examined(&x)
+	}
+	m.Examined(&daemon.Examined{Camera: "back", Result: daemon.ResultWatched, Points: way, Times: daemon.Times{Detect: time.Millisecond}})
+	way.Decided = after(700)
+	for _, line := range []daemon.Timeline{
+		{Verdict: mqtt.Live, First: at, Points: way, Journaled: after(705), Published: after(706), Acknowledged: after(720)},
+		{Verdict: mqtt.Spoof, Code: mqtt.CodePADAttack, First: at, Points: way, Published: after(701), Acknowledged: after(702)},
+		{Verdict: mqtt.Undecided, Code: mqtt.CodeTimeout, Points: daemon.Points{Decided: after(8700)}, Published: after(8701), Acknowledged: after(3_600_000)},
+	} {
+		line.Camera = "front"
+		m.Decided(line)
+		m.Acknowledged(line)
+	}
 }
 
 // ours is the lines of a scrape that aren't the process's and Go's, which are never the same.
@@ -53,6 +82,7 @@ func ours(scrape string) string {
 func TestScrape(t *testing.T) {
 	h, f := busy()
 	m := shows(t, func() daemon.Health { return h }, func() (daemon.Figures, bool) { return f, true })
+	happens(m)
 	w := get(m.Handler(), "/metrics")
 	if w.Code != http.StatusOK {
 		t.Fatalf("%d %s", w.Code, w.Body)
@@ -130,10 +160,25 @@ func TestScrapesBesideEverything(t *testing.T) {
 		c := f
 		c.Cameras = slices.Clone(f.Cameras)
 		return c, true
-	}).Handler()
+	})
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() {
+	for _, name := range []string{"front", "back"} { // as pipelines
+		wg.Go(func() {
+			x := daemon.Examined{Camera: name, Result: daemon.ResultJudged, Points: daemon.Points{Taken: time.Now(), Decided: time.Now()}, Times: daemon.Times{Detect: 1, Crop: 1, Judge: 1}}
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				m.Examined(&x)
+				m.Decided(daemon.Timeline{Camera: name, Verdict: mqtt.Live})
+				m.Acknowledged(daemon.Timeline{Camera: name, Published: time.Now()})
+			}
+		})
+	}
+	wg.Go(func() { // a run that gets on, and one with fewer cameras after it
 		for {
 			select {
 			case <-stop:
@@ -142,15 +187,64 @@ func TestScrapesBesideEverything(t *testing.T) {
 			}
 			mu.Lock()
 			f.Delivery.Published++
-			f.Cameras[1].Status.Counters.Captured++
+			if f.Cameras[0].Status.Counters.Captured++; len(f.Cameras) == 2 {
+				f.Cameras = f.Cameras[1:]
+			} else {
+				_, whole := busy()
+				f.Cameras = whole.Cameras
+			}
 			mu.Unlock()
 		}
 	})
 	for range 50 {
-		if w := get(m, "/metrics"); w.Code != http.StatusOK {
+		if w := get(m.Handler(), "/metrics"); w.Code != http.StatusOK {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
 	}
 	close(stop)
 	wg.Wait()
+}
+
+func TestAFrameCostsNoAllocation(t *testing.T) {
+	h, f := busy()
+	m := shows(t, func() daemon.Health { return h }, func() (daemon.Figures, bool) { return f, true })
+	now := time.Now()
+	x := &daemon.Examined{Camera: "front", Result: daemon.ResultRefused, Code: decision.TooDark, Points: daemon.Points{Taken: now, Decoded: now, Decided: now}, Times: daemon.Times{Detect: 1, Crop: 1, Cues: 1}}
+	m.Examined(x)
+	if n := testing.AllocsPerRun(100, func() { m.Examined(x) }); n != 0 {
+		t.Errorf("%v", n)
+	}
+}
+
+// A camera that is no more leaves nothing behind, and one that comes begins at 0.
+func TestCamerasOfTheRunThatIsOn(t *testing.T) {
+	h, f := busy()
+	m := shows(t, func() daemon.Health { return h }, func() (daemon.Figures, bool) { return f, true })
+	happens(m)
+	get(m.Handler(), "/metrics")
+	h.Cameras, f.Cameras = nil, []daemon.CameraFigures{{Name: "side", Role: "rgb"}}
+	scrape := get(m.Handler(), "/metrics").Body.String()
+	for _, gone := range []string{"front", "back"} {
+		if strings.Contains(scrape, `camera="`+gone+`"`) {
+			t.Errorf("camera %s is still there", gone)
+		}
+	}
+	for _, line := range []string{`livenessd_verdicts_total{camera="side",code="PAD_ATTACK",verdict="spoof"} 0`, `livenessd_verdicts_total{camera="side",code="",verdict="live"} 0`,
+		`livenessd_examined_frames_total{camera="side",result="judged"} 0`} {
+		if !strings.Contains(scrape, "\n"+line+"\n") {
+			t.Errorf("no %s", line)
+		}
+	}
+}
+
+func BenchmarkExamined(b *testing.B) {
+	m, err := New(Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := time.Now()
+	x := &daemon.Examined{Camera: "front", Result: daemon.ResultJudged, Points: daemon.Points{Taken: now, Decoded: now, Decided: now}, Times: daemon.Times{Detect: 1, Crop: 1, Judge: 1, Cues: 1}}
+	for b.Loop() {
+		m.Examined(x)
+	}
 }
