@@ -2,10 +2,13 @@
 //
 // A Camera hands out the newest frame as planes, decoded only when somebody asks for it; what nobody asked for
 // in time is counted and gone. It promises to survive its device: a camera that is absent, taken, refused, frozen
-// or pulled out is a state with a hint for a technician, and the device is opened again when it can be. Frames
-// that are empty, short, cut off, wrongly sized or garbage are counted by reason and never handed out. Frames are handed out as
-// the camera sent them, if wanted as a view that is turned, mirrored and of a region alone; RGB, and luma of more than 8 bits where
-// its upper ones aren't bytes, are converted once. It doesn't scale, and it doesn't drive multi-planar devices.
+// or pulled out is a state with a hint for a technician, and the device is opened again when it can be, at once
+// where the kernel or udev says that it is back. One that isn't helped by that is reset, where that is permitted, and
+// one that sends, but not as it should, is alarmed: Health. Frames that are marked as faulty by the driver, empty,
+// short, cut off, wrongly sized or garbage are counted by reason and never handed out. A driver that doesn't return
+// holds up nobody but its own camera. Frames are handed out as the camera sent them, if wanted as a view that is turned,
+// mirrored and of a region alone; RGB, and luma of more than 8 bits where its upper ones aren't bytes, are converted
+// once. The package doesn't scale, and it doesn't drive multi-planar devices.
 package camera
 
 import (
@@ -67,6 +70,7 @@ type timing struct {
 	settle     time.Duration // for udev, between a device's appearance and its permissions
 	stall      time.Duration // shortest silence that counts as a stall
 	first      time.Duration // silence that the first frame after opening may take
+	leave      time.Duration // that Close waits for a driver
 }
 
 var usualTiming = timing{
@@ -77,6 +81,7 @@ var usualTiming = timing{
 	settle:     200 * time.Millisecond,
 	stall:      2 * time.Second,
 	first:      5 * time.Second,
+	leave:      time.Second,
 }
 
 // Check tells what Open would refuse.
@@ -137,6 +142,7 @@ type Status struct {
 	Hint     string    `json:"hint,omitempty"`         // what a technician should do
 	Code     string    `json:"code,omitempty"`         // what it means for verdicts
 	Counters Counters  `json:"counters"`
+	Health   Health    `json:"health"`
 	// Moved is when the goroutine that drives the camera last came round: it does so several times a second, whatever the camera does,
 	// unless a call into the driver doesn't return.
 	Moved time.Time `json:"-"`
@@ -146,6 +152,7 @@ type Status struct {
 type Counters struct {
 	Captured uint64 `json:"captured"` // frames that the source brought, good or bad
 	Dropped  uint64 `json:"dropped"`  // whole frames that a newer one replaced before anybody asked
+	Lost     uint64 `json:"lost"`     // frames that the driver's numbering skips: it had them, or should have had, and we didn't
 	Reopened uint64 `json:"reopened"` // how often the device was opened again
 	Bad      Bad    `json:"bad"`
 }
@@ -157,7 +164,7 @@ func (c Counters) LogValue() slog.Value {
 		name string
 		n    uint64
 	}{
-		{"empty", c.Bad.Empty}, {"short", c.Bad.Short}, {"truncated", c.Bad.Truncated}, {"corrupt", c.Bad.Corrupt},
+		{"lost", c.Lost}, {"faulty", c.Bad.Faulty}, {"empty", c.Bad.Empty}, {"short", c.Bad.Short}, {"truncated", c.Bad.Truncated}, {"corrupt", c.Bad.Corrupt},
 		{"wrong_size", c.Bad.WrongSize}, {"too_large", c.Bad.TooLarge}, {"unsupported", c.Bad.Unsupported},
 	} {
 		if b.n > 0 {
@@ -169,6 +176,7 @@ func (c Counters) LogValue() slog.Value {
 
 // Bad counts frames that couldn't be used, by reason.
 type Bad struct {
+	Faulty      uint64 `json:"faulty"` // the driver itself says so
 	Empty       uint64 `json:"empty"`
 	Short       uint64 `json:"short"`      // fewer bytes than the size needs
 	Truncated   uint64 `json:"truncated"`  // a JPEG without its end
@@ -180,11 +188,13 @@ type Bad struct {
 
 // Total of all reasons.
 func (b Bad) Total() uint64 {
-	return b.Empty + b.Short + b.Truncated + b.Corrupt + b.WrongSize + b.TooLarge + b.Unsupported
+	return b.Faulty + b.Empty + b.Short + b.Truncated + b.Corrupt + b.WrongSize + b.TooLarge + b.Unsupported
 }
 
 func (b *Bad) count(err error) {
 	switch {
+	case errors.Is(err, errFaulty):
+		b.Faulty++
 	case errors.Is(err, errEmpty):
 		b.Empty++
 	case errors.Is(err, errShort):
@@ -228,6 +238,8 @@ type Camera struct {
 	status Status
 	rate   rate
 	spoilt spoilt
+	health health
+	newest time.Time // when the newest frame was captured
 }
 
 // raw is a frame as its source sent it.
@@ -236,6 +248,9 @@ type raw struct {
 	layout   layout
 	sequence uint64
 	captured time.Time
+	dequeued time.Time
+	lost     uint32 // frames that the driver's numbering skips before this one
+	faulty   bool   // the driver says that something is wrong with it
 }
 
 // Open checks the options and starts to capture. That the device is absent or refused isn't an error here but
@@ -256,11 +271,13 @@ func start(o Options, d driver) (*Camera, error) {
 		return nil, fault("open", o.Path, err, nil)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	now := time.Now()
 	c := &Camera{
 		o: o, driver: d, cancel: cancel, decoder: dec,
-		done: make(chan struct{}), arrived: make(chan struct{}, 1), changes: make(chan Status, 1),
-		status: Status{State: StateRecovering, Since: time.Now(), Device: o.Path, Moved: time.Now()},
+		done: make(chan struct{}), arrived: make(chan struct{}, 1), changes: make(chan Status, 1), health: newHealth(now),
+		status: Status{State: StateRecovering, Since: now, Device: o.Path, Moved: now},
 	}
+	c.status.Health = c.health.Health
 	go c.run(ctx)
 	return c, nil
 }
@@ -292,6 +309,7 @@ func (c *Camera) Next(ctx context.Context) (*frame.Frame, error) {
 			if err != nil {
 				c.status.Counters.Bad.count(err)
 				c.spoilt.count(time.Now())
+				c.health.undecodable(time.Now())
 			} else {
 				c.spoilt = spoilt{}
 				if c.taken.layout.width == 0 { // only the pictures of a replay know
@@ -308,7 +326,7 @@ func (c *Camera) Next(ctx context.Context) (*frame.Frame, error) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-c.arrived:
+		case <-c.arrived: // or it is closed while its driver doesn't return
 		case <-c.done: // then it is ended or closed
 		}
 	}
@@ -346,7 +364,7 @@ func (c *Camera) decode() error {
 		return err
 	}
 	c.sent = image.Pt(m.Width, m.Height)
-	c.out = frame.Frame{Image: seen, Offset: offset, Camera: c.o.Name, Sequence: r.sequence, Captured: r.captured, Format: format}
+	c.out = frame.Frame{Image: seen, Offset: offset, Camera: c.o.Name, Sequence: r.sequence, Captured: r.captured, Dequeued: r.dequeued, Format: format}
 	if format == formatMJPG && !c.o.turns() {
 		c.out.JPEG = r.data
 	}
@@ -360,23 +378,36 @@ func (c *Camera) Status() Status {
 	return c.status
 }
 
-// Changes brings the status after its State, Code or Err changed. Who comes late gets the latest alone. The
+// Changes brings the status after its State, Code, Err, or its Health's State or Alarms changed. Who comes late gets the latest alone. The
 // channel is closed by Close.
 func (c *Camera) Changes() <-chan Status { return c.changes }
 
 // Close stops capturing, waits until the device is closed and makes Next return ErrClosed. The last frame stays
 // valid. A second call does nothing.
-func (c *Camera) Close() error {
+//
+// A driver that doesn't return is waited for a second, and then left behind with an error: it mustn't keep anything else from
+// ending. If it returns after all, the device is closed then.
+func (c *Camera) Close() (err error) {
 	c.closing.Do(func() {
 		c.mu.Lock()
 		c.closed = true
 		c.mu.Unlock()
 		c.cancel()
-		<-c.done
+		t := time.NewTimer(c.o.timing.leave)
+		defer t.Stop()
+		select {
+		case <-c.done:
+		case <-t.C:
+			err = fault("close", c.o.Path, errStuck, nil)
+			c.o.Log.Error("camera left behind", "camera", c.o.Name, "error", err, "hint", hintOf(err))
+			select {
+			case c.arrived <- struct{}{}: // Next may wait
+			default:
+			}
+		}
 		c.next.Lock() // Next may be decoding
 		defer c.next.Unlock()
 		c.decoder.Close()
-		close(c.changes)
 	})
-	return nil
+	return err
 }

@@ -27,6 +27,28 @@ type fake struct {
 	opens   []time.Time
 	running int // streams that are open
 	stuck   chan struct{}
+	told    chan bool // what appeared
+	resets  []time.Time
+	refuse  error // to be reset
+	closed  int
+}
+
+func (f *fake) news() <-chan bool { return f.told }
+
+func (f *fake) reset() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refuse != nil {
+		return f.refuse
+	}
+	f.resets = append(f.resets, time.Now())
+	return nil
+}
+
+func (f *fake) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed++
 }
 
 // hang doesn't return while the driver is stuck.
@@ -46,6 +68,7 @@ type plan struct {
 	frames [][]byte
 	period time.Duration
 	end    error
+	say    func(k int, r *raw) // what the driver says of frame k, from 1
 }
 
 func (f *fake) present() bool {
@@ -95,24 +118,30 @@ func (s *fakeStream) close() error {
 	return nil
 }
 
-func (s *fakeStream) read(ctx context.Context, dst []byte, wait time.Duration) ([]byte, error) {
+func (s *fakeStream) read(ctx context.Context, into *raw, wait time.Duration) error {
 	s.f.hang()
 	if s.at == len(s.p.frames) && s.p.end == nil {
 		sleep(ctx, wait)
-		return dst, errNoFrame
+		return errNoFrame
 	}
 	if left := time.Until(s.due); left > 0 {
 		sleep(ctx, min(left, wait))
 		if left > wait {
-			return dst, errNoFrame
+			return errNoFrame
 		}
 	}
 	s.due = s.due.Add(s.p.period)
 	if s.at == len(s.p.frames) {
-		return dst, s.p.end
+		return s.p.end
 	}
 	s.at++
-	return append(dst[:0], s.p.frames[s.at-1]...), nil
+	into.data = append(into.data[:0], s.p.frames[s.at-1]...)
+	into.dequeued = time.Now()
+	into.captured, into.lost, into.faulty = into.dequeued, 0, false
+	if s.p.say != nil {
+		s.p.say(s.at, into)
+	}
+	return nil
 }
 
 const greySide = 4
@@ -148,8 +177,8 @@ func startFake(t *testing.T, o Options, f *fake) *Camera {
 	}
 	t.Cleanup(func() {
 		c.Close()
-		if f.running != 0 {
-			t.Errorf("%d streams were left open", f.running)
+		if f.running != 0 || f.closed != 1 {
+			t.Errorf("%d streams were left open, and the driver was closed %d times", f.running, f.closed)
 		}
 	})
 	return c
@@ -174,6 +203,76 @@ func TestNewestFrameWinsAndDropsAreCounted(t *testing.T) {
 			t.Errorf("counters %+v", n)
 		}
 	})
+}
+
+func TestFramesTellWhenTheyWereCapturedAndDequeued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ages := []time.Duration{20 * time.Millisecond, 5 * time.Millisecond, 60 * time.Millisecond}
+		say := func(k int, r *raw) { r.captured = r.dequeued.Add(-ages[k-1]) }
+		c, _ := fakeCamera(t, Options{}, plan{lay: grey, frames: greys(3), period: period, say: say})
+		var last time.Time
+		for _, want := range []time.Duration{20 * time.Millisecond, 5 * time.Millisecond, 0} { // the third says that it is older than the second
+			f, err := c.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := f.Dequeued.Sub(f.Captured); got != want || !f.Captured.After(last) || !f.Dequeued.Equal(time.Now()) {
+				t.Errorf("frame %d was captured %v before it was dequeued, want %v", f.Sequence, got, want)
+			}
+			last = f.Captured
+		}
+	})
+}
+
+func TestWhatTheDriverSaysOfFramesIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		say := func(k int, r *raw) {
+			r.faulty = k%2 == 1
+			r.lost = uint32(k)
+		}
+		c, _ := fakeCamera(t, Options{}, plan{lay: grey, frames: greys(4), period: period, say: say})
+		f, err := c.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Sequence != 2 {
+			t.Errorf("frame %d was handed out, the first is faulty", f.Sequence)
+		}
+		time.Sleep(3 * period)
+		if n := c.Status().Counters; n.Captured != 4 || n.Bad != (Bad{Faulty: 2}) || n.Lost != 1+2+3+4 {
+			t.Errorf("counters %+v", n)
+		}
+	})
+}
+
+func TestMomentOfCapture(t *testing.T) {
+	now := time.Now()
+	ms := time.Millisecond
+	for _, c := range []struct {
+		name              string
+		age, queued, want time.Duration // before it was dequeued
+	}{
+		{"as the driver says", 30 * ms, 100 * ms, 30 * ms},
+		{"it lay there while the process was stopped", time.Minute, 61 * time.Second, time.Minute},
+		{"the exposure began before the buffer was queued", 130 * ms, 100 * ms, 130 * ms},
+		{"in the future", -ms, 100 * ms, 0},
+		{"long before the buffer was queued: another clock", time.Hour, 100 * ms, 0},
+		{"at the very moment", 0, 0, 0},
+	} {
+		if got := now.Sub(moment(now, now.Add(-c.queued), c.age)); got != c.want {
+			t.Errorf("%s: %v before, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestSkippedNumbers(t *testing.T) {
+	for _, c := range []struct{ last, next, want uint32 }{
+		{7, 8, 0}, {7, 9, 1}, {7, 17, 9}, {7, 7, 0}, {7, 6, 0}, {7, 0, 0}, {1<<32 - 1, 0, 0}, {1<<32 - 2, 1, 2},
+	} {
+		if got := skipped(c.last, c.next); got != c.want {
+			t.Errorf("from %d to %d: %d, want %d", c.last, c.next, got, c.want)
+		}
+	}
 }
 
 func TestFrameStaysAsItIsUntilTheNextIsAskedFor(t *testing.T) {
@@ -600,7 +699,7 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cam := &Camera{decoder: d, arrived: make(chan struct{}, 1), done: make(chan struct{})}
+		cam := &Camera{decoder: d, arrived: make(chan struct{}, 1), changes: make(chan Status, 1), done: make(chan struct{})}
 		cam.status.State = StateStreaming
 		work := raw{layout: c.lay}
 		once := func() {
@@ -608,7 +707,8 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 			if err := c.lay.plausible(work.data); err != nil {
 				t.Fatal(err)
 			}
-			work.captured = time.Now()
+			work.dequeued = time.Now()
+			work.captured = work.dequeued
 			cam.publish(&work)
 			cam.change(nil)
 			if _, err := cam.Next(context.Background()); err != nil {

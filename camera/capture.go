@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/livenessd/livenessd/camera/jpeg"
@@ -18,14 +19,22 @@ type driver interface {
 	open(ctx context.Context) (stream, error)
 	// present tells, cheaply, whether there is something to open.
 	present() bool
+	// news brings a value when the source has appeared: true where it can be opened at once, false where that may take a moment. A nil
+	// channel where nobody tells.
+	news() <-chan bool
+	// reset does more than opening it again would. errors.ErrUnsupported: there is nothing more.
+	reset() error
+	// close frees what the driver itself has.
+	close()
 }
 
 // stream is a running source. One goroutine uses it.
 type stream interface {
 	layout() layout
-	// read waits at most that long for a frame and copies its bytes over dst, which it returns, grown where needed.
-	// errNoFrame is none in time, io.EOF the end of a replay; after any other error the source is closed.
-	read(ctx context.Context, dst []byte, wait time.Duration) ([]byte, error)
+	// read waits at most that long for a frame and copies its bytes over into.data, grown where needed; it tells when the frame was
+	// captured and dequeued, and what the driver says of it. errNoFrame is none in time, io.EOF the end of a replay; after any other
+	// error the source is closed.
+	read(ctx context.Context, into *raw, wait time.Duration) error
 	close() error
 }
 
@@ -34,9 +43,15 @@ var errNoFrame = errors.New("no frame")
 // run captures until the context ends or a replay does.
 func (c *Camera) run(ctx context.Context) {
 	defer close(c.done)
+	defer close(c.changes) // here, since Close may have gone before a driver returns
+	defer c.driver.close()
 	t := &c.o.timing
 	pause := t.backoff
 	for opened := false; ; {
+		select { // what was said before it is opened, its opening finds out
+		case <-c.driver.news():
+		default:
+		}
 		good, err := c.session(ctx, &opened)
 		if ctx.Err() != nil {
 			return
@@ -49,13 +64,33 @@ func (c *Camera) run(ctx context.Context) {
 			c.change(err)
 			return
 		}
-		c.change(err)
+		do := c.change(err)
 		if good {
 			pause = t.backoff
 		}
-		c.pause(ctx, pause)
+		if do.reset {
+			c.reset()
+		}
+		c.pause(ctx, max(pause, do.rest))
 		pause = min(2*pause, t.backoffMax)
 	}
+}
+
+// reset does what is stronger than opening the source again.
+func (c *Camera) reset() {
+	err := c.driver.reset()
+	if errors.Is(err, errors.ErrUnsupported) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.health.Resets++
+		c.status.Health.Resets = c.health.Resets
+		c.o.Log.Warn("camera reset", "camera", c.o.Name, "device", c.status.Device, "resets", c.health.Resets)
+		return
+	}
+	c.o.Log.Warn("camera could not be reset", "camera", c.o.Name, "error", err, "hint", hintOf(err))
 }
 
 // session opens the source and captures until that goes wrong. good tells that a frame came.
@@ -78,6 +113,7 @@ func (c *Camera) session(ctx context.Context, opened *bool) (good bool, err erro
 	c.status.Device, c.status.Format, c.status.FPS = l.device, l.format, l.fps
 	c.status.Width, c.status.Height = l.width, l.height
 	c.rate, c.spoilt.n = rate{}, 0
+	c.health.opened(time.Now(), l.fps)
 	c.mu.Unlock()
 
 	stall := c.o.timing.stall
@@ -87,7 +123,7 @@ func (c *Camera) session(ctx context.Context, opened *bool) (good bool, err erro
 	patience := max(c.o.timing.first, stall)
 	work := raw{layout: l}
 	for last := time.Now(); ; {
-		work.data, err = s.read(ctx, work.data, c.o.timing.slice)
+		err = s.read(ctx, &work, c.o.timing.slice)
 		if ctx.Err() != nil {
 			return good, ctx.Err()
 		}
@@ -98,12 +134,15 @@ func (c *Camera) session(ctx context.Context, opened *bool) (good bool, err erro
 		case err != nil:
 			return good, err
 		default:
-			if err := l.plausible(work.data); err != nil {
-				c.reject(err)
+			err := l.plausible(work.data)
+			if work.faulty {
+				err = errFaulty
+			}
+			if err != nil {
+				c.reject(now, work.lost, err)
 				break
 			}
 			last, good, patience = now, true, stall
-			work.captured = now
 			c.publish(&work)
 			if !c.doubtful() {
 				c.change(nil)
@@ -159,11 +198,17 @@ func (c *Camera) publish(work *raw) {
 	c.mu.Lock()
 	n := &c.status.Counters
 	n.Captured++
+	n.Lost += uint64(work.lost)
+	c.health.frame(work.dequeued, work.lost, nil)
 	if c.full {
 		n.Dropped++
 	}
 	work.sequence = n.Captured
-	c.rate.tick(work.captured)
+	if !work.captured.After(c.newest) { // a driver whose clock jumps must not turn the order of frames round
+		work.captured = work.dequeued
+	}
+	c.newest = work.captured
+	c.rate.tick(work.dequeued)
 	c.status.Measured = c.rate.fps()
 	l := work.layout
 	c.slot, *work = *work, c.slot
@@ -180,64 +225,113 @@ func (c *Camera) moved(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.status.Moved = now
+	if was := c.status.Health; c.health.tick(now) {
+		c.status.Health = c.health.Health
+		c.logHealth(was, nil)
+		c.tell()
+	}
 }
 
-func (c *Camera) reject(err error) {
+func (c *Camera) reject(now time.Time, lost uint32, err error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.status.Counters.Captured++
+	c.status.Counters.Lost += uint64(lost)
 	c.status.Counters.Bad.count(err)
-	c.mu.Unlock()
+	c.health.frame(now, lost, err)
 }
 
-// change brings the state in line with err, nil for a frame that came, and tells of it once.
-func (c *Camera) change(err error) {
-	s := Status{State: StateStreaming}
-	if err != nil {
+// change brings the state in line with err, nil for a frame that came, and tells of it once. It gives what to do next.
+func (c *Camera) change(err error) (do remedy) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was, health := &c.status, c.status.Health
+	s, better := Status{State: StateStreaming}, false
+	if err == nil {
+		better = c.health.well(now)
+	} else {
 		s = Status{State: StateRecovering, Err: err.Error(), Code: CodeLost}
 		var e *Error
 		if errors.As(err, &e) {
 			s.Hint, s.Code = e.hint, e.Code
-			if e.failed {
-				s.State = StateFailed
-			}
+		}
+		do, better = c.health.fail(now, troubleOf(err))
+		switch why := troubleOf(err); {
+		case why == refused:
+			s.State = StateFailed
+		case c.health.State == HealthFailed:
+			s.State, s.Hint = StateFailed, "opening the camera again didn't help: unplug it and plug it in anew, or take another socket, cable or camera"
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	was := &c.status
-	if was.State == s.State && was.Err == s.Err && was.Code == s.Code {
-		was.Hint = s.Hint // names who has the device now
-		return
+	if err != nil || better {
+		was.Health = c.health.Health
+	}
+	same := was.State == s.State && was.Err == s.Err && was.Code == s.Code
+	was.Hint = s.Hint // names who has the device now
+	if same && !better {
+		return do
 	}
 	if was.State != s.State {
-		was.Since = time.Now()
+		was.Since = now
 	}
 	if s.State != StateStreaming {
 		was.Measured = 0
 	}
-	was.State, was.Err, was.Code, was.Hint = s.State, s.Err, s.Code, s.Hint
-	level, attrs := slog.LevelInfo, []any{"camera", c.o.Name, "state", s.State, "device", was.Device}
+	was.State, was.Err, was.Code = s.State, s.Err, s.Code
+	if !same {
+		c.logState(err)
+	}
+	if better {
+		c.logHealth(health, err)
+	}
+	c.tell()
+	return do
+}
+
+// logState says what a camera does now.
+func (c *Camera) logState(err error) {
+	s := &c.status
+	level, attrs := slog.LevelInfo, []any{"camera", c.o.Name, "state", s.State, "device", s.Device}
 	if err != nil {
 		level, attrs = slog.LevelWarn, append(attrs, "error", s.Err, "code", s.Code)
 		if s.Hint != "" {
 			attrs = append(attrs, "hint", s.Hint)
 		}
 	} else {
-		attrs = append(attrs, "format", was.Format, "width", was.Width, "height", was.Height, "fps", was.FPS)
+		attrs = append(attrs, "format", s.Format, "width", s.Width, "height", s.Height, "fps", s.FPS)
 	}
 	if errors.Is(err, errEnded) {
 		level = slog.LevelInfo
 	}
-	attrs = append(attrs, "counters", was.Counters)
+	attrs = append(attrs, "counters", s.Counters)
 	c.o.Log.Log(context.Background(), level, "camera "+s.State, attrs...)
+}
+
+// logHealth says of its health what its state doesn't.
+func (c *Camera) logHealth(was Health, err error) {
+	h := &c.status.Health
+	switch {
+	case h.State == HealthAlarmed:
+		c.o.Log.Warn("camera alarmed", "camera", c.o.Name, "alarms", h.Alarms, "fps", c.status.FPS, "fps_measured", math.Round(10*c.status.Measured)/10,
+			"counters", c.status.Counters, "hint", h.Hint)
+	case h.State == HealthHealthy && was.State == HealthAlarmed:
+		c.o.Log.Info("camera healthy again", "camera", c.o.Name, "counters", c.status.Counters)
+	case h.State == HealthEscalated:
+		c.o.Log.Warn("camera escalated", "camera", c.o.Name, "device", c.status.Device, "strikes", h.Strikes, "error", err)
+	}
+}
+
+// tell gives the status to whoever listens to changes.
+func (c *Camera) tell() {
 	select { // only this goroutine sends
 	case <-c.changes:
 	default:
 	}
-	c.changes <- *was
+	c.changes <- c.status
 }
 
-// pause waits before another try, not longer than until the device appears.
+// pause waits before another try, not longer than until the device appears: until somebody tells so, or it is seen by looking.
 func (c *Camera) pause(ctx context.Context, d time.Duration) {
 	t := &c.o.timing
 	was := c.driver.present()
@@ -247,7 +341,12 @@ func (c *Camera) pause(ctx context.Context, d time.Duration) {
 		if left <= 0 {
 			return
 		}
-		sleep(ctx, min(left, t.presence))
+		if settled, told := await(ctx, c.driver.news(), min(left, t.presence)); told {
+			for until := time.Now().Add(t.settle); !settled && ctx.Err() == nil && time.Until(until) > 0; {
+				settled, _ = await(ctx, c.driver.news(), time.Until(until))
+			}
+			return
+		}
 		is := c.driver.present()
 		if is && !was {
 			sleep(ctx, t.settle)
@@ -255,6 +354,19 @@ func (c *Camera) pause(ctx context.Context, d time.Duration) {
 		}
 		was = is
 	}
+}
+
+// await waits so long for news.
+func await(ctx context.Context, news <-chan bool, d time.Duration) (settled, told bool) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	case settled = <-news:
+		return settled, true
+	}
+	return false, false
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -31,6 +31,7 @@ func (e *Error) Hint() string { return e.hint }
 var (
 	errStall       = errors.New("no frame")
 	errUnusable    = errors.New("no frame that can be decoded")
+	errStuck       = errors.New("the driver doesn't return")
 	errEnded       = errors.New("the replay has ended")
 	errNoCamera    = errors.New("no usable camera found")
 	errNotCapture  = errors.New("not a capture device")
@@ -70,6 +71,8 @@ func fault(op, path string, err error, holders func(path string) string) *Error 
 		e.hint = "use a camera whose driver has the single-planar interface, such as any USB camera"
 	case errors.Is(err, errNoFormat):
 		e.hint = "use a camera that sends one of " + strings.Join(formats, ", ") + "; a loopback device has formats once something feeds it"
+	case errors.Is(err, errStuck):
+		e.hint = "the camera's driver hangs, and the device stays open until it returns or livenessd ends: unplug the camera; if that repeats, try another socket or camera"
 	case errors.Is(err, errNoPictures):
 		e.hint = "put .jpg, .jpeg or .png files into the folder, or name an MJPEG clip"
 	case op == "read":
@@ -81,6 +84,28 @@ func fault(op, path string, err error, holders func(path string) string) *Error 
 		e.failed = false
 	}
 	return e
+}
+
+// hintOf is what a technician should do about an error.
+func hintOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.hint
+	}
+	return ""
+}
+
+// troubleOf tells what kind of trouble an error is.
+func troubleOf(err error) trouble {
+	var e *Error
+	if errors.As(err, &e) && e.failed {
+		return refused
+	}
+	switch errno, _ := errnoOf(err); {
+	case errno == syscall.ENOENT, errno == syscall.ENODEV, errno == syscall.ENXIO, errno == syscall.ESHUTDOWN, errors.Is(err, errNoCamera):
+		return absent
+	}
+	return broken
 }
 
 // errnoOf finds the system's error also where only its text is left: webcam's StartStreaming keeps nothing else.

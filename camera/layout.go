@@ -66,6 +66,7 @@ func formatByName(name string) string {
 }
 
 var (
+	errFaulty    = errors.New("frame that the driver marks as faulty")
 	errEmpty     = errors.New("empty frame")
 	errShort     = errors.New("short frame")
 	errTooLarge  = errors.New("oversized frame")

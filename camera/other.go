@@ -18,3 +18,6 @@ type nowhere struct{}
 
 func (nowhere) open(context.Context) (stream, error) { return nil, errPlatform }
 func (nowhere) present() bool                        { return false }
+func (nowhere) news() <-chan bool                    { return nil }
+func (nowhere) reset() error                         { return errors.ErrUnsupported }
+func (nowhere) close()                               {}

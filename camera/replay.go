@@ -58,6 +58,10 @@ func (r *replay) present() bool {
 	return err == nil
 }
 
+func (r *replay) news() <-chan bool { return nil }
+func (r *replay) reset() error      { return errors.ErrUnsupported }
+func (r *replay) close()            {}
+
 func (r *replay) open(context.Context) (stream, error) {
 	p := r.pictures
 	if p == nil {
@@ -161,10 +165,10 @@ var _ stream = (*player)(nil)
 func (p *player) layout() layout { return p.lay }
 func (p *player) close() error   { return nil }
 
-func (p *player) read(ctx context.Context, dst []byte, wait time.Duration) ([]byte, error) {
+func (p *player) read(ctx context.Context, into *raw, wait time.Duration) (err error) {
 	if p.at == p.pictures.count() {
 		if !p.loop {
-			return dst, io.EOF
+			return io.EOF
 		}
 		p.at = 0
 	}
@@ -175,17 +179,18 @@ func (p *player) read(ctx context.Context, dst []byte, wait time.Duration) ([]by
 	if left := p.due.Sub(now); left > 0 {
 		sleep(ctx, min(left, wait))
 		if left > wait || ctx.Err() != nil {
-			return dst, errNoFrame
+			return errNoFrame
 		}
 	}
 	// A picture later than a whole period moves all that follow, as a slow camera would.
 	if p.due = p.due.Add(p.period); time.Now().After(p.due) {
 		p.due = time.Now()
 	}
-	dst, err := p.pictures.read(p.at, dst)
-	p.at++
-	if err != nil {
-		return dst[:0], nil // a file that can't be read is an empty frame
+	into.captured = time.Now()
+	if into.data, err = p.pictures.read(p.at, into.data); err != nil {
+		into.data = into.data[:0] // a file that can't be read is an empty frame
 	}
-	return dst, nil
+	p.at++
+	into.dequeued = into.captured
+	return nil
 }

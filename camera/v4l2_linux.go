@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,7 +19,8 @@ import (
 )
 
 // The part of <linux/videodev2.h> that webcam doesn't do, or not truly: which formats and sizes there are on
-// ranges, what the node itself can do, and what S_FMT really gave.
+// ranges, what the node itself can do, what S_FMT really gave, and what the driver says of a frame: its number, when it was
+// captured, and whether it is faulty.
 type (
 	v4l2Capability struct {
 		driver        [16]byte
@@ -52,6 +54,14 @@ type (
 		kind uint32
 		u    [25]uint64 // 64-bit elements give the union C's alignment on every architecture
 	}
+	v4l2Buffer struct {
+		index, kind, bytesUsed, flags, field uint32
+		stamp                                unix.Timeval // on 32 bits the kernel knows both lengths by the request's number
+		_                                    [4]uint32    // timecode
+		sequence, memory                     uint32
+		_                                    uintptr // where it is mapped
+		_, _, _                              uint32  // length; reserved; request
+	}
 )
 
 const (
@@ -67,6 +77,10 @@ const (
 	capDeviceCaps    = 0x80000000
 
 	kindCapture  = 1
+	memoryMapped = 1
+	bufferFaulty = 0x40
+	stampKinds   = 0xe000
+	stampOurs    = 0x2000 // CLOCK_MONOTONIC, as time.Now has it
 	discrete     = 1
 	colorJPEG    = 7
 	quantFull    = 1
@@ -82,9 +96,11 @@ var (
 	vidiocQueryCap  = ioc(2, 0, unsafe.Sizeof(v4l2Capability{}))
 	vidiocEnumFmt   = ioc(3, 2, unsafe.Sizeof(v4l2FmtDesc{}))
 	vidiocGFmt      = ioc(3, 4, unsafe.Sizeof(v4l2Format{}))
+	vidiocDQBuf     = ioc(3, 17, unsafe.Sizeof(v4l2Buffer{}))
 	vidiocFrmSizes  = ioc(3, 74, unsafe.Sizeof(v4l2FrmSize{}))
 	vidiocFrmIvals  = ioc(3, 75, unsafe.Sizeof(v4l2FrmIval{}))
 	errNoDescriptor = errors.New("this version of webcam hides its descriptor")
+	errNoBuffers    = errors.New("this version of webcam hides its buffers")
 )
 
 // node is a descriptor to ask a device; nothing is streamed through it.
@@ -256,12 +272,60 @@ func cString(b []byte) string {
 type device struct {
 	o     Options
 	roots roots
-	known *Info // which camera an empty path has come to mean
+	known *Info  // which camera an empty path has come to mean
+	node  string // that was opened last
+	plugs *plugs // nil where nobody tells what is plugged in
 }
 
 var _ driver = (*device)(nil)
 
-func newDevice(o Options) driver { return &device{o: o, roots: systemRoots} }
+func newDevice(o Options) driver {
+	d := &device{o: o, roots: systemRoots}
+	var err error
+	if d.plugs, err = listen(d.waits); err != nil {
+		o.Log.Info("nobody tells what is plugged in: cameras are looked for several times a second", "camera", o.Name, "error", err)
+	}
+	return d
+}
+
+// waits tells whether a node that appears is this camera's. Its other names come with udev, which is heard of afterwards.
+func (d *device) waits(e *uevent) bool {
+	if d.o.Path == "" {
+		return true
+	}
+	real, err := filepath.EvalSymlinks(d.o.Path)
+	return err == nil && real == filepath.Join(d.roots.dev, e.node)
+}
+
+func (d *device) news() <-chan bool {
+	if d.plugs == nil {
+		return nil
+	}
+	return d.plugs.news
+}
+
+func (d *device) close() { d.plugs.close() }
+
+// reset resets the USB device that the camera is, as if it was plugged in anew: for some that no longer send anything it is the
+// only help. It takes the right to write to the device's node under /dev/bus/usb.
+func (d *device) reset() error {
+	if d.node == "" {
+		return errors.ErrUnsupported
+	}
+	path, err := d.roots.usb(d.node)
+	if err != nil {
+		return err
+	}
+	err = resetUSB(path)
+	if err == unix.EACCES || err == unix.EPERM {
+		return &Error{Op: "reset", Path: path, Err: err, Code: CodePermission,
+			hint: "let the user that runs this write to the camera's USB device by a udev rule, or unplug the camera and plug it in anew"}
+	}
+	if err != nil {
+		return fault("reset", path, err, nil)
+	}
+	return nil
+}
 
 func (d *device) present() bool {
 	path := d.o.Path
@@ -295,15 +359,23 @@ func (d *device) open(context.Context) (stream, error) {
 	if found != nil {
 		d.known = found
 	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		d.node = real
+	}
 	return s, nil
 }
 
 // video is a device that streams.
 type video struct {
-	lay    layout
-	w      *webcam.Webcam
-	poll   [1]unix.PollFd
-	closed bool
+	lay     layout
+	w       *webcam.Webcam
+	poll    [1]unix.PollFd
+	mapped  [][]byte    // webcam's buffers
+	queued  []time.Time // since when the driver has each of them
+	buffer  v4l2Buffer
+	counted bool   // a frame came
+	number  uint32 // that the driver gave the last one
+	closed  bool
 }
 
 var _ stream = (*video)(nil)
@@ -379,49 +451,70 @@ func openStream(path string, o *Options) (_ *video, err error) {
 	if err = w.SetBufferCount(buffers); err != nil {
 		return nil, err
 	}
+	started := time.Now()
 	if err = w.StartStreaming(); err != nil {
 		return nil, fmt.Errorf("start %s %d×%d: %w", l.format, l.width, l.height, err)
 	}
-	return &video{lay: l, w: w, poll: [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}}, nil
+	v := &video{lay: l, w: w, poll: [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}}
+	if v.mapped, err = mapped(w); err != nil {
+		return nil, err
+	}
+	v.queued = slices.Repeat([]time.Time{started}, len(v.mapped))
+	return v, nil
 }
 
 func (v *video) layout() layout { return v.lay }
 
-func (v *video) read(ctx context.Context, dst []byte, wait time.Duration) ([]byte, error) {
+func (v *video) read(ctx context.Context, into *raw, wait time.Duration) error {
 	v.poll[0].Revents = 0
 	n, err := unix.Poll(v.poll[:], int(wait.Milliseconds()))
 	if err == unix.EINTR || err == nil && n == 0 {
-		return dst, errNoFrame
+		return errNoFrame
 	}
 	if err != nil {
-		return dst, v.fault(err)
+		return v.fault(err)
 	}
-	data, index, err := v.frame()
+	b := &v.buffer
+	*b = v4l2Buffer{kind: kindCapture, memory: memoryMapped}
+	err = ioctl(node(v.poll[0].Fd), vidiocDQBuf, b)
 	if err == unix.EAGAIN {
 		if v.poll[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 {
-			return dst, v.fault(unix.EIO)
+			return v.fault(unix.EIO)
 		}
 		sleep(ctx, min(wait, 5*time.Millisecond)) // readable, but not for us: don't spin
-		return dst, errNoFrame
+		return errNoFrame
 	}
 	if err != nil { // whatever it is, the device is gone or must be started anew
-		return dst, v.fault(err)
+		return v.fault(err)
 	}
-	dst = append(dst[:0], data...) // the driver writes into data again as soon as it is released
-	if err := v.w.ReleaseFrame(index); err != nil {
-		return dst, v.fault(err)
+	into.dequeued = time.Now()
+	if int64(b.index) >= int64(len(v.mapped)) || int64(b.bytesUsed) > int64(len(v.mapped[b.index])) {
+		return v.fault(unix.EIO) // a driver that says a buffer holds more than it has room for
 	}
-	return dst, nil
+	into.captured = into.dequeued
+	if b.flags&stampKinds == stampOurs {
+		into.captured = moment(into.dequeued, v.queued[b.index], age(b.stamp))
+	}
+	into.faulty, into.lost = b.flags&bufferFaulty != 0, 0
+	if v.counted {
+		into.lost = skipped(v.number, b.sequence)
+	}
+	v.counted, v.number = true, b.sequence
+	into.data = append(into.data[:0], v.mapped[b.index][:b.bytesUsed]...) // the driver writes there again as soon as it is released
+	v.queued[b.index] = time.Now()
+	if err := v.w.ReleaseFrame(b.index); err != nil {
+		return v.fault(err)
+	}
+	return nil
 }
 
-// frame guards against a driver that says a buffer holds more than it has room for, at which webcam panics.
-func (v *video) frame() (data []byte, index uint32, err error) {
-	defer func() {
-		if recover() != nil {
-			err = unix.EIO
-		}
-	}()
-	return v.w.GetFrame()
+// age is how long ago a moment of the kernel's monotonic clock was.
+func age(stamp unix.Timeval) time.Duration {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return 0
+	}
+	return time.Duration(now.Nano() - stamp.Nano())
 }
 
 func (v *video) fault(err error) error { return fault("read", v.lay.device, err, nil) }
@@ -443,15 +536,27 @@ func descriptor(w *webcam.Webcam) (int, error) {
 	return int(f.Uint()), nil
 }
 
-// release unmaps what StartStreaming left mapped when it failed: a mapping keeps the device busy for good.
-func release(w *webcam.Webcam) {
+// mapped gives the buffers that webcam has mapped: it doesn't say which one a frame is in without taking it from the driver itself.
+func mapped(w *webcam.Webcam) ([][]byte, error) {
 	f := reflect.ValueOf(w).Elem().FieldByName("buffers")
 	if !f.IsValid() || f.Type() != reflect.TypeFor[[][]byte]() {
-		return
+		return nil, errNoBuffers
 	}
-	for i := range f.Len() {
+	all := make([][]byte, f.Len())
+	for i := range all {
 		if b := f.Index(i); b.Len() > 0 {
-			_ = unix.Munmap(unsafe.Slice((*byte)(b.UnsafePointer()), b.Len()))
+			all[i] = unsafe.Slice((*byte)(b.UnsafePointer()), b.Len())
+		}
+	}
+	return all, nil
+}
+
+// release unmaps what StartStreaming left mapped when it failed: a mapping keeps the device busy for good.
+func release(w *webcam.Webcam) {
+	buffers, _ := mapped(w)
+	for _, b := range buffers {
+		if b != nil {
+			_ = unix.Munmap(b)
 		}
 	}
 }

@@ -43,7 +43,8 @@ type Frame struct {
 	Image
 	Camera   string    // name in the configuration
 	Sequence uint64    // counts the frames that the source took, from 1; gaps are frames nobody asked for
-	Captured time.Time // when the frame left the driver; carries a monotonic reading
+	Captured time.Time // when the driver had the picture, or where it doesn't say, Dequeued; carries a monotonic reading
+	Dequeued time.Time // when the driver gave it to us; never before Captured
 	Format   string    // FourCC that the camera sent: "MJPG", "YUYV", …
 	JPEG     []byte    // what the camera sent where that was JPEG and is the very picture, else nil; it lives as long as the planes
 	// Offset is where the picture begins in all that the camera sees, turned as the picture is; not (0, 0) for a region.

@@ -1,0 +1,52 @@
+package camera
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestNodeOfACamerasUSBDevice(t *testing.T) {
+	root := t.TempDir()
+	r := roots{dev: filepath.Join(root, "dev"), sys: filepath.Join(root, "sys")}
+	usb := filepath.Join(r.sys, "devices", "pci0", "usb1", "1-2")
+	for dir, files := range map[string]map[string]string{
+		filepath.Join(usb, "1-2:1.0"): nil,
+		usb:                           {"busnum": "1\n", "devnum": "17\n"},
+		filepath.Join(r.sys, "devices", "vivid.0"):   nil,
+		filepath.Join(r.sys, "class", "video4linux"): nil,
+	} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range files {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for node, target := range map[string]string{"video0": filepath.Join(usb, "1-2:1.0"), "video2": filepath.Join(r.sys, "devices", "vivid.0")} {
+		dir := filepath.Join(r.sys, "class", "video4linux", node)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, filepath.Join(dir, "device")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := r.usb("/dev/video0"); err != nil || got != filepath.Join(r.dev, "bus", "usb", "001", "017") {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, node := range []string{"/dev/video2", "/dev/video7"} {
+		if got, err := r.usb(node); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: %q, %v", node, got, err)
+		}
+	}
+	d := &device{roots: r, node: "/dev/video0"}
+	if err := d.reset(); !errors.Is(err, unix.ENOENT) { // there is no such bus here
+		t.Errorf("reset: %v", err)
+	}
+}
