@@ -4,8 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
+	"unsafe"
 
+	"github.com/blackjack/webcam"
 	"golang.org/x/sys/unix"
 )
 
@@ -48,5 +51,16 @@ func TestNodeOfACamerasUSBDevice(t *testing.T) {
 	d := &device{roots: r, node: "/dev/video0"}
 	if err := d.reset(); !errors.Is(err, unix.ENOENT) { // there is no such bus here
 		t.Errorf("reset: %v", err)
+	}
+}
+
+// The kernel tells structures apart by their size, which is in the request's number: webcam's is known to work.
+func TestRequestForABufferIsTheKernels(t *testing.T) {
+	if vidiocDQBuf != webcam.VIDIOC_DQBUF {
+		t.Errorf("%#x, and webcam has %#x", vidiocDQBuf, webcam.VIDIOC_DQBUF)
+	}
+	var b v4l2Buffer
+	if got := [...]uintptr{unsafe.Offsetof(b.stamp), unsafe.Offsetof(b.sequence), unsafe.Offsetof(b.memory), unsafe.Sizeof(b)}; strconv.IntSize == 64 && got != [...]uintptr{24, 56, 60, 88} {
+		t.Errorf("the members are at %v", got)
 	}
 }

@@ -87,7 +87,7 @@ func camFrame(picture []byte, at time.Time) *frame.Frame {
 	if picture == nil {
 		picture = make([]byte, 64*48)
 	}
-	return &frame.Frame{Image: frame.Grey(picture, 64, 48, 64), Camera: "front", Captured: at, Format: "GREY"}
+	return &frame.Frame{Image: frame.Grey(picture, 64, 48, 64), Camera: "front", Captured: at, Dequeued: at, Format: "GREY"}
 }
 
 func (w *world) Status() camera.Status { return w.state }

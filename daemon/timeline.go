@@ -261,7 +261,7 @@ func (t *Timelines) progress(v *mqtt.Verdict, s mqtt.Stage, at time.Time) {
 
 // points are those that a frame has when the pipeline gets it.
 func points(f *frame.Frame) Points {
-	return Points{Captured: f.Captured, Dequeued: f.Captured, Taken: f.Taken, Decoded: f.Decoded}
+	return Points{Captured: f.Captured, Dequeued: f.Dequeued, Taken: f.Taken, Decoded: f.Decoded}
 }
 
 // ring is the newest of something. It allocates when it is made, and never after.
