@@ -56,7 +56,10 @@ type Options struct {
 	Rotate int
 	Mirror bool
 	Region Region
-	Log    *slog.Logger
+	// Controls are set whenever the device is opened, by name: a number, true, false, or an item of a menu by its text. One that
+	// can't be set is told in the status of a camera that streams all the same.
+	Controls map[string]string
+	Log      *slog.Logger
 
 	timing timing // tests shorten it
 }
@@ -138,7 +141,7 @@ type Status struct {
 	Height   int       `json:"height,omitempty"`
 	FPS      float64   `json:"fps,omitempty"`          // as agreed with the driver; 0 is unknown
 	Measured float64   `json:"fps_measured,omitempty"` // lately
-	Err      string    `json:"error,omitempty"`        // why it isn't streaming
+	Err      string    `json:"error,omitempty"`        // why it isn't streaming, or not as it was told to
 	Hint     string    `json:"hint,omitempty"`         // what a technician should do
 	Code     string    `json:"code,omitempty"`         // what it means for verdicts
 	Counters Counters  `json:"counters"`

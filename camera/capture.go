@@ -145,7 +145,7 @@ func (c *Camera) session(ctx context.Context, opened *bool) (good bool, err erro
 			last, good, patience = now, true, stall
 			c.publish(&work)
 			if !c.doubtful() {
-				c.change(nil)
+				c.change(l.mild())
 			}
 		}
 		// Bad frames alone don't count as life: a camera that sends nothing else is opened afresh, too.
@@ -241,16 +241,20 @@ func (c *Camera) reject(now time.Time, lost uint32, err error) {
 	c.health.frame(now, lost, err)
 }
 
-// change brings the state in line with err, nil for a frame that came, and tells of it once. It gives what to do next.
+// change brings the state in line with err, nil or mild for a frame that came, and tells of it once. It gives what to do next.
 func (c *Camera) change(err error) (do remedy) {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	was, health := &c.status, c.status.Health
 	s, better := Status{State: StateStreaming}, false
-	if err == nil {
+	mild := isMild(err)
+	if err == nil || mild {
 		better = c.health.well(now)
-	} else {
+	}
+	if mild {
+		s.Err, s.Hint = err.Error(), hintOf(err)
+	} else if err != nil {
 		s = Status{State: StateRecovering, Err: err.Error(), Code: CodeLost}
 		var e *Error
 		if errors.As(err, &e) {
@@ -264,7 +268,7 @@ func (c *Camera) change(err error) (do remedy) {
 			s.State, s.Hint = StateFailed, "opening the camera again didn't help: unplug it and plug it in anew, or take another socket, cable or camera"
 		}
 	}
-	if err != nil || better {
+	if err != nil && !mild || better {
 		was.Health = c.health.Health
 	}
 	same := was.State == s.State && was.Err == s.Err && was.Code == s.Code

@@ -14,6 +14,7 @@ type Error struct {
 	Code     string // CodePermission or CodeLost
 	hint     string
 	failed   bool // waiting won't help, somebody has to act
+	mild     bool // it streams all the same
 }
 
 func (e *Error) Error() string {
@@ -93,6 +94,12 @@ func hintOf(err error) string {
 		return e.hint
 	}
 	return ""
+}
+
+// isMild tells whether a camera with this error streams all the same.
+func isMild(err error) bool {
+	e, is := err.(*Error)
+	return is && e.mild
 }
 
 // troubleOf tells what kind of trouble an error is.

@@ -83,6 +83,15 @@ type layout struct {
 	size          int     // bytes that a frame has at most; 0 is unknown
 	fps           float64 // 0 is unknown
 	full          bool    // samples of 0…255 also in YUV
+	trouble       *Error  // what isn't as it was configured, though it streams; nil for nothing
+}
+
+// mild is the trouble as an error.
+func (l *layout) mild() error {
+	if l.trouble == nil {
+		return nil
+	}
+	return l.trouble
 }
 
 // maxFrame bounds a frame's bytes where nothing else does.

@@ -2,17 +2,18 @@ package camera
 
 // Info describes a capture device.
 type Info struct {
-	Path    string       `json:"path"`
-	ByID    string       `json:"by_id,omitempty"`   // the name to use: it stays with the camera
-	ByPath  string       `json:"by_path,omitempty"` // stays with the socket that it is plugged into
-	Card    string       `json:"card"`
-	Driver  string       `json:"driver"`
-	BusInfo string       `json:"bus_info"`
-	Formats []FormatInfo `json:"formats"`
-	Usable  bool         `json:"usable"`
-	Reason  string       `json:"reason,omitempty"` // why it isn't usable
-	virtual bool
-	err     error // what Reason says
+	Path     string       `json:"path"`
+	ByID     string       `json:"by_id,omitempty"`   // the name to use: it stays with the camera
+	ByPath   string       `json:"by_path,omitempty"` // stays with the socket that it is plugged into
+	Card     string       `json:"card"`
+	Driver   string       `json:"driver"`
+	BusInfo  string       `json:"bus_info"`
+	Formats  []FormatInfo `json:"formats"`
+	Controls []Control    `json:"controls,omitempty"`
+	Usable   bool         `json:"usable"`
+	Reason   string       `json:"reason,omitempty"` // why it isn't usable
+	virtual  bool
+	err      error // what Reason says
 }
 
 // FormatInfo is a pixel format that a device offers.

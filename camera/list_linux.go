@@ -99,6 +99,7 @@ func (r roots) describe(i *Info) bool {
 		if i.Formats = n.formats(); i.Formats == nil {
 			i.Formats = []FormatInfo{}
 		}
+		i.Controls = n.controls()
 		i.err = supported(i.Formats)
 	}
 	i.settle()

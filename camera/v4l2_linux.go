@@ -451,10 +451,12 @@ func openStream(path string, o *Options) (_ *video, err error) {
 	if err = w.SetBufferCount(buffers); err != nil {
 		return nil, err
 	}
+	apply(n, o.Controls) // some drivers don't let all be changed while they stream
 	started := time.Now()
 	if err = w.StartStreaming(); err != nil {
 		return nil, fmt.Errorf("start %s %d×%d: %w", l.format, l.width, l.height, err)
 	}
+	l.trouble = unheeded(path, apply(n, o.Controls)) // others begin to stream with values of their own
 	v := &video{lay: l, w: w, poll: [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}}
 	if v.mapped, err = mapped(w); err != nil {
 		return nil, err

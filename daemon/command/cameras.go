@@ -14,9 +14,10 @@ import (
 func (a *app) cameras() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "cameras",
-		Short: "List the cameras with their formats, sizes and rates",
+		Short: "List the cameras with their formats, sizes, rates and controls",
 		Long: "Lists the capture devices of this machine, each once, with the path to write into the configuration (by-id where there\n" +
-			"is one, so that it stays the same camera after a reboot or in another socket).",
+			"is one, so that it stays the same camera after a reboot or in another socket), and the driver's controls with what may be\n" +
+			"given for each in controls, its default and its value now.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			list, err := camera.List()
@@ -65,5 +66,19 @@ func (a *app) printCamera(i camera.Info) {
 			sizes = append(sizes, text)
 		}
 		fmt.Fprintf(a.Stdout, "  %s  %s\n", f.FourCC, strings.Join(sizes, " "))
+	}
+	for _, c := range i.Controls {
+		if c.Type == camera.ControlButton {
+			fmt.Fprintf(a.Stdout, "  control %s: %s\n", c.Name, c.Allowed())
+			continue
+		}
+		text := fmt.Sprintf("  control %s: %s; default %s; now %s", c.Name, c.Allowed(), c.Usual(), c.Now())
+		if c.Inactive {
+			text += "; does nothing, as another one governs it"
+		}
+		if c.ReadOnly {
+			text += "; can only be read"
+		}
+		fmt.Fprintln(a.Stdout, text)
 	}
 }

@@ -1,6 +1,11 @@
 package config
 
 import (
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+
 	"github.com/goccy/go-yaml/ast"
 )
 
@@ -67,4 +72,70 @@ func turn(key string, p *int) field {
 		},
 		write: func(w *writer) { w.line(key, formatNumber(float64(*p))) },
 	}
+}
+
+// mostControls bounds how many controls one camera has set.
+const mostControls = 64
+
+var (
+	controlSyntax = regexp.MustCompile(`^[a-z0-9][a-z0-9_]{0,63}$`)
+	wholeSyntax   = regexp.MustCompile(`^-?[0-9]{1,10}$`)
+)
+
+// controls is a field of a driver's controls, whose values only the driver knows.
+func controls(key string, p *map[string]string) field {
+	const allowed = "a number, true, false, or an item of a menu by its text"
+	return field{
+		key: key, target: p,
+		read: func(r *reader, name string, n ast.Node) {
+			var all map[string]string
+			r.entries(n, name, func(key string, at position, value ast.Node) {
+				if !controlSyntax.MatchString(key) {
+					r.bad(at, "`livenessd cameras` lists them", "control name %q: allowed are small letters, digits and '_', at most 64", shorten(key))
+					return
+				}
+				v, ok := controlValue(value)
+				if !ok {
+					r.wrong(value, name+"."+key, allowed, "")
+					return
+				}
+				if all == nil {
+					all = map[string]string{}
+				}
+				all[key] = v
+			})
+			if len(all) > mostControls {
+				r.bad(where(n), "", "%s has %d controls; allowed are %d", name, len(all), mostControls)
+				return
+			}
+			*p = all
+		},
+		write: func(w *writer) {
+			if len(*p) == 0 {
+				w.line(key, "null")
+				return
+			}
+			w.section(key, func() {
+				for _, name := range slices.Sorted(maps.Keys(*p)) {
+					v := (*p)[name]
+					if !wholeSyntax.MatchString(v) && v != "true" && v != "false" {
+						v = quote(v)
+					}
+					w.line(quote(name), v)
+				}
+			})
+		},
+	}
+}
+
+func controlValue(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.BoolNode:
+		return strconv.FormatBool(n.Value), true
+	case *ast.IntegerNode:
+		v := n.Token.Value
+		return v, wholeSyntax.MatchString(v)
+	}
+	s, _, ok := textOf(n)
+	return s, ok && s != "" && len(s) <= 64
 }

@@ -56,6 +56,8 @@ type Camera struct {
 	Rotate int
 	Mirror bool
 	Region Region
+	// Controls are set in the driver, by its names: numbers, true, false or items of menus by their text.
+	Controls map[string]string
 }
 
 // Replay tells whether it is pictures that are played.

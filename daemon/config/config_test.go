@@ -52,6 +52,7 @@ cameras:
     rotate: 270
     mirror: true
     region: {x: 0.25, width: .5, height: 0.75}
+    controls: {gain: 007, white_balance_automatic: false, power_line_frequency: 50 Hz, "1": "true", brightness: -5, mode: "#x"}
   1:
     path: replay:clip.mjpeg
   beside: {path: /dev/video2, role: ir, format: grey}
@@ -106,7 +107,8 @@ state: /srv/state
 		Device: "7", Log: Log{"debug", "json"},
 		Cameras: map[string]Camera{
 			"front": {Path: "/dev/v4l/by-id/usb-Ä:1", Format: "MJPG", Size: Size{1280, 720}, FPS: 29.97, Role: "rgb", Pair: "beside", PairMap: [6]float64{0.8, 0, 0.1, 0, 0.9, -0.05},
-				Rotate: 270, Mirror: true, Region: Region{0.25, 0, 0.5, 0.75}},
+				Rotate: 270, Mirror: true, Region: Region{0.25, 0, 0.5, 0.75},
+				Controls: map[string]string{"gain": "007", "white_balance_automatic": "false", "power_line_frequency": "50 Hz", "1": "true", "brightness": "-5", "mode": "#x"}},
 			"1":      {Path: "replay:clip.mjpeg", Size: Size{640, 480}, FPS: 15, Role: "rgb"},
 			"beside": {Path: "/dev/video2", Format: "GREY", Size: Size{640, 480}, FPS: 15, Role: "ir"},
 		},
@@ -163,7 +165,7 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"unknown key, letters swapped", "mqtt:\n  ulr: x\n", `2:3: unknown key "mqtt.ulr" → did you mean "mqtt.url"?`},
 		{"unknown key, capitals", "DEVICE: x\n", `1:1: unknown key "DEVICE" → did you mean "device"?`},
 		{"unknown key, near none", "log:\n  colour: on\n", `2:3: unknown key "log.colour" → known here: level, format`},
-		{"unknown key in a camera", "cameras:\n  front:\n    with: 5\n", `3:5: unknown key "cameras.front.with" → known here: path, format, size, fps, role, pair, pair_map, rotate, mirror, region`},
+		{"unknown key in a camera", "cameras:\n  front:\n    with: 5\n", `3:5: unknown key "cameras.front.with" → known here: path, format, size, fps, role, pair, pair_map, rotate, mirror, region, controls`},
 		{"unknown key after letters beyond ASCII", "{device: é, x: 1}", "1:10: device is \"é\"; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64" +
 			"\n1:13: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, signing, metrics, state"},
 		{"a key twice", "device: a\nlog: {}\ndevice: b\n", `3:1: key "device" is already in line 1 → keep one of the two`},
@@ -256,6 +258,12 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"a region beyond the lower edge", "cameras:\n  a: {region: {y: .5, height: 0.75}}\n",
 			"2:15: cameras.a.region reaches beyond the picture: y and height are 1.25 together → 1 is the whole side"},
 		{"a region of other keys", "cameras:\n  a: {region: {left: 0}}\n", `2:16: unknown key "cameras.a.region.left" → known here: x, y, width, height`},
+		{"a control's title for its name", "cameras:\n  a: {controls: {\"Exposure Time\": 1}}\n",
+			"2:18: control name \"Exposure Time\": allowed are small letters, digits and '_', at most 64 → `livenessd cameras` lists them"},
+		{"a control of a list", "cameras:\n  a: {controls: {gain: [1]}}\n", "2:24: cameras.a.controls.gain is a list; allowed is a number, true, false, or an item of a menu by its text"},
+		{"a control of nothing", "cameras:\n  a: {controls: {gain: }}\n", "2:23: cameras.a.controls.gain is null; allowed is a number, true, false, or an item of a menu by its text"},
+		{"a broken control", "cameras:\n  a: {controls: {gain: 1.5}}\n", "2:24: cameras.a.controls.gain is 1.5; allowed is a number, true, false, or an item of a menu by its text"},
+		{"controls of a replay", "cameras:\n  a: {path: \"replay:x\", controls: {gain: 1}}\n", "2:35: cameras.a.controls is of no use with a replay → remove it, or name a device with path"},
 		{"a role that nobody has", "cameras:\n  a: {role: uv}\n", `2:13: cameras.a.role is "uv"; allowed is rgb, ir`},
 		{"a cue that can't be required", "decision: {cues: {repeat: required}}", `1:27: decision.cues.repeat is "required"; allowed is deny, off`},
 

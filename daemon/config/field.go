@@ -127,6 +127,7 @@ func (c *Camera) fields() []field {
 		turn("rotate", &c.Rotate),
 		truth("mirror", &c.Mirror),
 		region("region", &c.Region),
+		controls("controls", &c.Controls),
 		later("identity"), later("allow_virtual"),
 	}
 }
@@ -236,6 +237,9 @@ func cameras(key string, p *map[string]Camera) field {
 					r.bad(at, "a device can be one camera only", "%s.%s has %s, as %s.%s", name, key, what, name, other)
 				}
 				paths[cam.Path] = key
+				if cam.Replay() && len(cam.Controls) > 0 {
+					r.bad(r.at[&cam.Controls], "remove it, or name a device with path", "%s.%s.controls is of no use with a replay", name, key)
+				}
 			})
 			if len(all) == 0 && len(r.problems) == 0 {
 				r.bad(where(n), "name one, or leave the key out for the first usable camera", "%s is empty", name)

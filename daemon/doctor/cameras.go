@@ -230,6 +230,9 @@ func (c cameras) watch(ctx context.Context, name string, cfg config.Camera, info
 		return []Finding{failure(cameraCause(st), do, "%s", st.Err)}
 	}
 	var out []Finding
+	if st.State == camera.StateStreaming && st.Err != "" { // it streams, and not as it was told to
+		out = append(out, warning(st.Hint, "%s", st.Err))
+	}
 	out = append(out, rate(cfg, st, s, c.p.Config.Decision, info)...)
 	out = append(out, exposure(s))
 	if s.bad > 0 {
