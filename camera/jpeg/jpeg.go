@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/livenessd/livenessd/camera/frame"
 )
@@ -101,6 +102,19 @@ func Size(src []byte) (width, height int, err error) {
 		return 0, 0, fmt.Errorf("jpeg: read size: %w", err)
 	}
 	return h.width, h.height, nil
+}
+
+// Complete gives the picture with Huffman tables: where it brings none it means the usual ones, which browsers don't know. src itself comes
+// back where it needs nothing.
+func Complete(src []byte) ([]byte, error) {
+	h, err := parse(src)
+	if err != nil {
+		return nil, fmt.Errorf("jpeg: complete: %w", err)
+	}
+	if h.huffman {
+		return src, nil
+	}
+	return slices.Concat(src[:h.sos], standardHuffman(), src[h.sos:]), nil
 }
 
 // header is what is known of a picture before its samples are decoded.

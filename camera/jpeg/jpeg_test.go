@@ -448,3 +448,20 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+func TestCompleteGivesWhatBrowsersTake(t *testing.T) {
+	whole := encode(t, 64, 48, 90)
+	got, err := Complete(whole)
+	if err != nil || &got[0] != &whole[0] {
+		t.Errorf("a picture with tables is changed: %v", err)
+	}
+	if got, err = Complete(withoutTables(t, whole)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stdjpeg.Decode(bytes.NewReader(got)); err != nil {
+		t.Errorf("Go's decoder, which wants tables: %v", err)
+	}
+	if _, err := Complete(whole[:20]); err == nil {
+		t.Error("half a picture is taken")
+	}
+}
