@@ -310,3 +310,34 @@ func TestASignatureIsComparedToTheNewest(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestStandingIsWhereTheEvidenceStands(t *testing.T) {
+	s := newStage(t)
+	if got := s.d.Standing(); got.Presentation != 0 || got.Frames != 0 || !(got.LiveBound > 0 && got.SpoofBound < 0) || got.LiveAt != 0.8 || got.SpoofAt != 0.35 {
+		t.Errorf("before anybody came: %+v", got)
+	}
+	frames(3, judged(here, 2))(s)
+	got := s.d.Standing()
+	if got.Presentation != 1 || got.Frames != 3 || got.Span != 2*tick || got.Sum <= 0 || got.Score < 0.8 || got.Said != "" || got.Asked || got.Began != epoch.Add(tick) {
+		t.Errorf("after three frames: %+v", got)
+	}
+	if p := s.d.Progress(); p != got.Sum/got.LiveBound {
+		t.Errorf("progress is %v, and the standing %+v", p, got)
+	}
+	frames(20, judged(here, 2))(s)
+	if got = s.d.Standing(); got.Said != Live || got.Sum < got.LiveBound {
+		t.Errorf("after live: %+v", got)
+	}
+	if err := s.d.Ask(s.now, Demand{LiveAt: 0.9, MinFrames: 9}); err != nil {
+		t.Fatal(err)
+	}
+	s.frame(Observation{Faces: []Face{here}, Code: TooDark})
+	if got = s.d.Standing(); !got.Asked || got.LiveAt != 0.9 || got.MinFrames != 9 || got.Frames != 0 || got.Lack != TooDark {
+		t.Errorf("for who asked: %+v", got)
+	}
+	ticks(20)(s)
+	frames(1, judged(there, -2))(s)
+	if got = s.d.Standing(); got.Presentation != 2 || got.Frames != 1 || got.Sum >= 0 {
+		t.Errorf("of the next one: %+v", got)
+	}
+}

@@ -85,6 +85,7 @@ type Decider struct {
 	pace    pace
 	hint    Code // what the newest frame lacked
 	p       *presentation
+	count   uint64 // of presentations
 	ask     *ask
 }
 
@@ -157,6 +158,7 @@ func (d *Decider) observe(o Observation) (said *Decision) {
 	}
 	if d.p == nil {
 		d.p = &presentation{began: o.Time, took: took}
+		d.count++
 	}
 	p := d.p
 	p.face, p.seen, p.blind = face, o.Time, ""
