@@ -20,6 +20,9 @@ import (
 // DefaultPath is read where no file is named. It needn't exist.
 const DefaultPath = "/etc/livenessd/livenessd.yaml"
 
+// DefaultListen is where the console is: for browsers on this machine alone.
+const DefaultListen = "127.0.0.1:8470"
+
 // Config is all of it. example.yaml says what each key means.
 type Config struct {
 	Device    string // this machine's name in topics and verdicts
@@ -33,6 +36,7 @@ type Config struct {
 	MQTT         MQTT
 	Signing      Signing
 	Metrics      Metrics
+	Console      Console
 	State        string // folder for what must survive a restart
 }
 
@@ -233,6 +237,18 @@ type Metrics struct {
 	Insecure  bool // without TLS also beyond this machine
 }
 
+// Console is the technician's page.
+type Console struct {
+	Listen        string // address and port; "" is nowhere
+	TokenFile     string // of who may change things; "": systemd's credential, or a file in the folder that is called state
+	ViewTokenFile string // of who may look; "": nobody else, unless systemd has a credential
+	CertFile      string // with both of these it speaks TLS
+	KeyFile       string
+	Insecure      bool     // others may reach it without TLS
+	Hosts         []string // further names by which browsers reach it
+	Viewers       int      // how many may look at a time
+}
+
 // SlogLevel is the level as the log package takes it.
 func (l Log) SlogLevel() slog.Level {
 	switch l.Level {
@@ -277,13 +293,15 @@ func thisMachine() machine {
 	if err != nil {
 		home = ""
 	}
-	return machine{host, stateDirectory(os.Getenv("STATE_DIRECTORY"), os.Geteuid(), home), credential(os.Getenv("CREDENTIALS_DIRECTORY"))}
+	return machine{host, stateDirectory(os.Getenv("STATE_DIRECTORY"), os.Geteuid(), home), CredentialFile(Credential)}
 }
 
-// credential is the file of the broker's password in systemd's folder of credentials, "" if there is none. Our own unit hands a whole folder
-// over, the files of which systemd names after it.
-func credential(folder string) string {
-	for _, name := range []string{Credential, "livenessd_" + Credential} {
+// CredentialFile is the file of one of systemd's credentials, "" if there is none. Our own unit hands a whole folder over, the files of which
+// systemd names after it.
+func CredentialFile(name string) string { return credential(os.Getenv("CREDENTIALS_DIRECTORY"), name) }
+
+func credential(folder, name string) string {
+	for _, name := range []string{name, "livenessd_" + name} {
 		path := filepath.Join(folder, name)
 		if _, err := os.Lstat(path); folder != "" && err == nil {
 			return path
@@ -325,8 +343,9 @@ func (m machine) base() Config {
 			Cues: Cues{Repeat: Deny, Flat: Off, Infrared: Required}},
 		Applications: map[string]Application{"default": DefaultApplication()},
 
-		MQTT:  MQTT{URLs: []string{"mqtt://localhost:1883"}, Prefix: "livenessd", Journal: Journal{5000, 8 << 20, 7 * 24 * time.Hour}, SubscribeQoS: 1},
-		State: m.state,
+		MQTT:    MQTT{URLs: []string{"mqtt://localhost:1883"}, Prefix: "livenessd", Journal: Journal{5000, 8 << 20, 7 * 24 * time.Hour}, SubscribeQoS: 1},
+		Console: Console{Listen: DefaultListen, Viewers: 2},
+		State:   m.state,
 	}
 }
 

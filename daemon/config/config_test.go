@@ -101,6 +101,15 @@ mqtt:
   subscribe_qos: 0
 signing: {key_file: /etc/livenessd/device.key}
 metrics: {listen: "[::]:8471", token_file: /etc/livenessd/token, cert_file: /etc/livenessd/door.pem, key_file: /etc/livenessd/door.key, insecure: true}
+console:
+  listen: "[::]:443"
+  token_file: /run/credentials/t
+  view_token_file: /run/credentials/v
+  cert_file: /etc/livenessd/door.pem
+  key_file: /etc/livenessd/door.key
+  insecure: true
+  hosts: [Door-7.example.org, "2001:db8::7"]
+  viewers: 3
 state: /srv/state
 `
 	want := Config{
@@ -124,7 +133,9 @@ state: /srv/state
 			PasswordFile: "/run/credentials/x", Journal: Journal{10, 100000, time.Hour}, HomeAssistant: true},
 		Signing: Signing{"/etc/livenessd/device.key"},
 		Metrics: Metrics{"[::]:8471", "/etc/livenessd/token", "/etc/livenessd/door.pem", "/etc/livenessd/door.key", true},
-		State:   "/srv/state",
+		Console: Console{"[::]:443", "/run/credentials/t", "/run/credentials/v", "/etc/livenessd/door.pem", "/etc/livenessd/door.key", true,
+			[]string{"door-7.example.org", "2001:db8::7"}, 3},
+		State: "/srv/state",
 	}
 	c, err := parse("x.yaml", []byte(text), door)
 	if err != nil {
@@ -167,14 +178,21 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"unknown key, near none", "log:\n  colour: on\n", `2:3: unknown key "log.colour" → known here: level, format`},
 		{"unknown key in a camera", "cameras:\n  front:\n    with: 5\n", `3:5: unknown key "cameras.front.with" → known here: path, format, size, fps, role, pair, pair_map, rotate, mirror, region, controls`},
 		{"unknown key after letters beyond ASCII", "{device: é, x: 1}", "1:10: device is \"é\"; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64" +
-			"\n1:13: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, signing, metrics, state"},
+			"\n1:13: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, signing, metrics, console, state"},
 		{"a key twice", "device: a\nlog: {}\ndevice: b\n", `3:1: key "device" is already in line 1 → keep one of the two`},
-		{"a key of a later version", "console:\n  listen: x\n", "1:1: console is not in this version → remove it; nothing would act on it"},
 		{"a key of a later version in a camera", "cameras: {a: {identity: x}}", "1:15: cameras.a.identity is not in this version → remove it; nothing would act on it"},
 		{"several problems at once", "x: 1\nlog: {level: loud}\ndecision: {min_frames: 4}\n",
-			"1:1: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, signing, metrics, state\n" +
+			"1:1: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, signing, metrics, console, state\n" +
 				"2:14: log.level is \"loud\"; allowed is debug, info, warn, error\n" +
 				"3:24: decision.min_frames is 4; allowed is a whole number from 5 to 250"},
+		{"a console that others reach without TLS", "console: {listen: '0.0.0.0:8470'}", "1:19: console.listen is 0.0.0.0:8470, which others can reach, and without TLS they would see " +
+			"its pictures and tokens → give console.cert_file and console.key_file; or insecure: true, where nobody else is on that network"},
+		{"an address of the console that is a name", "console: {listen: 'localhost:8470'}", `1:19: console.listen is "localhost:8470"; allowed is ADDRESS:PORT, such as 127.0.0.1:8471 or [::]:8471, or off`},
+		{"an address of the console without a port", "console: {listen: 127.0.0.1}", `1:19: console.listen is "127.0.0.1"; allowed is ADDRESS:PORT, such as 127.0.0.1:8471 or [::]:8471, or off`},
+		{"a certificate of the console without a key", "console: {cert_file: a}", "1:22: console.cert_file is of no use without its key → give console.key_file as well"},
+		{"a key of the console without a certificate", "console: {key_file: a}", "1:21: console.key_file is of no use without its certificate → give console.cert_file as well"},
+		{"an address for a host", "console: {hosts: 'http://door-7'}", `1:18: console.hosts: "http://door-7" is no name of a host → without http:// and without a port`},
+		{"a token in the file", "console: {token: abc}", "1:11: console.token is a secret, which never stands in this file → write it into a file that only livenessd's user can read, and name that with console.token_file"},
 
 		{"several problems, in the order of the lines", "decision:\n  live_at: 0.4\n  spoof_at: 0.5\nlog:\n  level: 1\n",
 			"3:13: decision.spoof_at is 0.5; it must be below decision.live_at, which is 0.4 → between the two the answer is undecided\n" +
@@ -671,7 +689,7 @@ func FuzzParse(f *testing.F) {
 func TestCredentialOfSystemdIsThePassword(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "mqtt-password")
-	if got := credential(folder); got != "" {
+	if got := credential(folder, Credential); got != "" {
 		t.Errorf("%q, and there is none", got)
 	}
 	if err := os.WriteFile(path, []byte("x"), 0o400); err != nil {
@@ -691,7 +709,7 @@ func TestCredentialOfSystemdIsThePassword(t *testing.T) {
 		{t.TempDir(), "mqtt: {username: me}", ""},
 	} {
 		m := door
-		m.password = credential(test.folder)
+		m.password = credential(test.folder, Credential)
 		c, err := parse("file", []byte(test.text), m)
 		if err != nil || c.MQTT.PasswordFile != test.want {
 			t.Errorf("%s with %q: %q, %v; want %q", test.text, test.folder, c.MQTT.PasswordFile, err, test.want)

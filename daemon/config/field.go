@@ -101,7 +101,6 @@ func (c *Config) fields() []field {
 				hint: "livenessd keys generate makes a key in a file of its own; name another file with signing.key_file"},
 			text("key_file", &c.Signing.KeyFile),
 		),
-		later("console"),
 		section("metrics",
 			listener("listen", &c.Metrics.Listen),
 			field{key: "token", refusal: "is a secret, which never stands in this file",
@@ -110,6 +109,18 @@ func (c *Config) fields() []field {
 			text("cert_file", &c.Metrics.CertFile),
 			text("key_file", &c.Metrics.KeyFile),
 			truth("insecure", &c.Metrics.Insecure),
+		),
+		section("console",
+			listener("listen", &c.Console.Listen),
+			field{key: "token", refusal: "is a secret, which never stands in this file",
+				hint: "write it into a file that only livenessd's user can read, and name that with console.token_file"},
+			text("token_file", &c.Console.TokenFile),
+			text("view_token_file", &c.Console.ViewTokenFile),
+			text("cert_file", &c.Console.CertFile),
+			text("key_file", &c.Console.KeyFile),
+			truth("insecure", &c.Console.Insecure),
+			hosts("hosts", &c.Console.Hosts),
+			whole("viewers", &c.Console.Viewers, 1, 16),
 		),
 		text("state", &c.State),
 	}
@@ -186,6 +197,7 @@ func (c *Config) check(r *reader) {
 		break
 	}
 	c.checkMetrics(r)
+	c.checkConsole(r)
 	if c.State == "" {
 		r.bad(r.at[&c.State], "name a folder, or leave the key out", "state is empty")
 	}
