@@ -58,10 +58,11 @@ func (p *pipeline) see(f *frame.Frame) {
 		boxes[i] = cueBox(face.Box)
 	}
 	p.sees.See(f.Captured, &f.Image, boxes)
-	found := Finding{Main: -1, Times: Times{Detect: detect}}
+	found := Finding{Faces: faces, Main: -1, Times: Times{Detect: detect}}
 	decided := p.now()
 	p.meter.frame(&found, decided.Sub(began))
 	x := found.examined(p.name, f, began, decided)
 	x.Result = ResultWatched
 	p.lines.examined(&x)
+	p.show(f, &found, decided.Sub(began))
 }

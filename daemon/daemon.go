@@ -61,6 +61,8 @@ type Options struct {
 	Timelines *Timelines
 	// Recorder is told of each examined frame and each verdict; nil for nobody.
 	Recorder Recorder
+	// View is shown what the cameras see; nil for nobody.
+	View *View
 	// Ready is called once when models and cameras are open. Whether the cameras work is the pulse's to tell.
 	Ready func(*Engine)
 }
@@ -118,6 +120,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	options.HomeAssistant = tell
 	options.Delivered = func(v mqtt.Verdict) {
+		o.View.delivered()
 		if <-behind; d != nil {
 			d.delivered(v)
 		}
@@ -141,7 +144,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 	}()
 	out := &tally{Client: client, boot: id.boot}
-	host := &told{out, o.Pulse, o.Timelines}
+	host := &told{out, o.Pulse, o.Timelines, o.View}
 	over := o.Pulse.runs(names, client.Status)
 	defer over()
 	if !o.Stateless {
@@ -191,6 +194,8 @@ func Run(ctx context.Context, o Options) error {
 	if house != nil {
 		wg.Go(func() { house.run(ctx) })
 	}
+	unseen := o.View.runs(seen(o, id, e, d, meters, client.Status))
+	defer unseen()
 	if o.Ready != nil {
 		o.Ready(e)
 	}
@@ -238,22 +243,25 @@ func Broker(c config.Config, log *slog.Logger) mqtt.Options {
 	}
 }
 
-// told lets the pulse and the timelines know what is published.
+// told lets the pulse, the timelines and the view know what is published.
 type told struct {
 	*tally
 	pulse *Pulse
 	lines *Timelines
+	view  *View
 }
 
 func (t *told) PublishVerdict(v mqtt.Verdict) {
 	t.lines.decided(&v) // before the client can get on with it
 	t.tally.PublishVerdict(v)
 	t.pulse.judged(v)
+	t.view.judged(v)
 }
 
 func (t *told) SetCameraState(camera string, s mqtt.CameraState) {
 	t.tally.SetCameraState(camera, s)
 	t.pulse.camera(camera, s)
+	t.view.camera(camera, s)
 }
 
 // waitingRequests is how many requests may wait while one is written down.

@@ -69,8 +69,9 @@ type pipeline struct {
 	asked     *turn // the session that the decider was asked for
 	lines     *Timelines
 	pulse     *Pulse
-	moves     *part // this pipeline, as the pulse knows it
-	worked    bool  // the pulse was told that frames can be examined
+	stage     *stage // where it is watched; nil for nowhere
+	moves     *part  // this pipeline, as the pulse knows it
+	worked    bool   // the pulse was told that frames can be examined
 
 	meter    meter
 	document mqtt.Verdict  // what all verdicts of this camera have in common
@@ -96,8 +97,9 @@ func newPipeline(o Options, e *Engine, id *identity, name string, pairs map[stri
 		return nil, errors.Join(err, closeNets())
 	}
 	return &pipeline{
-		name: name, camera: cam, decider: decider, desk: d, lines: o.Timelines, pulse: o.Pulse, onRequest: o.Config.Decision.Mode == config.OnRequest && d != nil,
-		watch: NewWatch(o.Config, c, pairs[c.Pair]), sees: pairs[name], publish: pub, id: id, log: o.Log.With("camera", name), now: time.Now, close: closeNets,
+		name: name, camera: cam, decider: decider, desk: d, lines: o.Timelines, pulse: o.Pulse, stage: o.View.stage(name),
+		onRequest: o.Config.Decision.Mode == config.OnRequest && d != nil,
+		watch:     NewWatch(o.Config, c, pairs[c.Pair]), sees: pairs[name], publish: pub, id: id, log: o.Log.With("camera", name), now: time.Now, close: closeNets,
 		examiner: Examiner{Finder: find, Judge: judge, Looker: look.New(), Now: time.Now},
 		document: id.document(e, name), sideways: c.Rotate%180 != 0,
 	}, nil
@@ -188,6 +190,7 @@ func (p *pipeline) frame(f *frame.Frame) {
 	defer p.gotOn()
 	p.offset = f.Offset
 	if p.rests() {
+		p.show(f, &Finding{Main: -1}, 0)
 		return
 	}
 	if p.sees != nil {
@@ -208,6 +211,7 @@ func (p *pipeline) frame(f *frame.Frame) {
 	}
 	x := found.examined(p.name, f, began, decided)
 	p.lines.examined(&x)
+	p.show(f, &found, decided.Sub(began))
 	p.emit(d, &x.Points)
 	if p.asked != nil {
 		p.desk.hint(p.asked.id, p.name, p.decider.Hint())
