@@ -101,10 +101,10 @@ func reduce(m *frame.Image, most int) *planes {
 // sample takes the samples of every (x·dx, y·dy) of a plane that has one for 2^sx by 2^sy pixels.
 func sample(dst []byte, stride, w, h int, p frame.Plane, dx, dy int, sx, sy uint8, as *[256]byte) {
 	for y := range h {
-		row := p.Pix[(y*dy>>sy)*p.Stride:]
+		row := p.Origin + (y*dy>>sy)*p.Stride
 		to := dst[y*stride : y*stride+w]
 		for x := range to {
-			to[x] = as[row[(x*dx>>sx)*p.Step]]
+			to[x] = as[p.Pix[row+(x*dx>>sx)*p.Step]]
 		}
 	}
 }

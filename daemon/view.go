@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"image"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -61,6 +62,7 @@ type Sight struct {
 	Captured time.Time
 	Width    int // of the frame, to which boxes refer
 	Height   int
+	Offset   image.Point // where it begins in all that the camera sees; not (0, 0) for a region
 	Faces    []decision.Face
 	Main     int           // index of the face that counts, -1 for none
 	Code     decision.Code // why the frame is no evidence, "" where it is
@@ -205,7 +207,7 @@ func (p *pipeline) show(f *frame.Frame, found *Finding, total time.Duration) {
 	if !sight {
 		return
 	}
-	s := &Shown{Sight: Sight{Camera: p.name, Sequence: f.Sequence, Captured: f.Captured, Width: f.Width, Height: f.Height, Faces: toDecision(found.Faces),
+	s := &Shown{Sight: Sight{Camera: p.name, Sequence: f.Sequence, Captured: f.Captured, Width: f.Width, Height: f.Height, Offset: f.Offset, Faces: toDecision(found.Faces),
 		Main: found.Main, Code: found.Code, Judged: found.Judged, Look: found.Look, Infrared: p.sees != nil, Times: found.Times, Total: total}}
 	if p.sees == nil {
 		s.Standing = p.decider.Standing()

@@ -122,6 +122,8 @@ func TestPicturesAreMadeOnceAndNoLargerThanNeeded(t *testing.T) {
 		"a large raw picture":     {yuyv(1920, 1080), 640, 360, false},
 		"one with odd sides":      {&frame.Frame{Image: frame.Grey(make([]byte, 99*77), 99, 77, 99)}, 99, 77, false},
 		"NV12":                    {&frame.Frame{Image: frame.NV12(make([]byte, 1280*720*3/2), 1280, 720, 1280)}, 640, 360, false},
+		"a turned picture":        {&frame.Frame{Image: yuyv(64, 48).Image.Turned(90), Format: "YUYV"}, 48, 64, false},
+		"a region":                {&frame.Frame{Image: yuyv(64, 48).Image.Mirrored().Part(image.Rect(10, 10, 42, 30)), Format: "YUYV"}, 32, 20, false},
 		"a JPEG that is too long": {&frame.Frame{Image: frame.FromImage(gray), JPEG: make([]byte, maxPassed+1)}, 64, 48, false},
 	} {
 		t.Run(name, func(t *testing.T) {

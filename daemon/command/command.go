@@ -134,7 +134,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fail(ExitUsage, fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
 	})
-	root.AddCommand(a.run(), a.demo(), a.check(), a.cameras(), a.score(), a.evaluate(), a.calibrate(), a.bench(), a.models(), a.keys(), a.watch(), a.doctor(), a.version())
+	root.AddCommand(a.run(), a.demo(), a.check(), a.cameras(), a.score(), a.evaluate(), a.calibrate(), a.bench(), a.models(), a.keys(), a.watch(), a.console(), a.doctor(), a.version())
 	root.AddCommand(a.install(), a.uninstall(), a.start(), a.stop(), a.restart(), a.status())
 	return root
 }

@@ -187,7 +187,7 @@ func TestCheckPrintsWhatIsInEffect(t *testing.T) {
 }
 
 func TestCheckListsEveryProblem(t *testing.T) {
-	file := write(t, "bad.yaml", "camras: 1\nlog: {level: loud}\nconsole: {}\n")
+	file := write(t, "bad.yaml", "camras: 1\nlog: {level: loud}\nconsole: 1\n")
 	r := call(t, "check", "--json", "--config", file)
 	j := objects[checkOutput](t, r.out)
 	if r.code != ExitConfig || len(j) != 1 || j[0].OK || j[0].Effective != "" || len(j[0].Problems) != 3 {

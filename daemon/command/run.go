@@ -16,6 +16,7 @@ import (
 
 	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/daemon/console"
 	"github.com/livenessd/livenessd/daemon/metrics"
 	"github.com/livenessd/livenessd/systemd"
 )
@@ -61,6 +62,8 @@ type server struct {
 	notify *systemd.Notifier
 	pulse  *daemon.Pulse
 	lines  *daemon.Timelines // of all runs
+	view   *daemon.View
+	page   *console.Server
 	hangup <-chan os.Signal
 	watch  func(context.Context, daemon.Options) error // daemon.Run
 	tell   daemon.Recorder
@@ -94,7 +97,8 @@ func (a *app) serve(ctx context.Context) (err error) {
 	}
 	hangup, unhook := hangups()
 	defer unhook()
-	s := &server{app: a, notify: notify, pulse: daemon.NewPulse(time.Now, a.Version, os.Getpid()), lines: daemon.NewTimelines(), hangup: hangup, watch: daemon.Run}
+	s := &server{app: a, notify: notify, pulse: daemon.NewPulse(time.Now, a.Version, os.Getpid()), lines: daemon.NewTimelines(), view: daemon.NewView(time.Now),
+		hangup: hangup, watch: daemon.Run}
 	figures, err := metrics.New(metrics.Options{Version: a.Version, Figures: s.pulse.Figures,
 		Health: func() daemon.Health { return s.pulse.Health(daemon.Patience(notify.Interval())) }})
 	if err != nil {
@@ -134,6 +138,11 @@ func (a *app) serve(ctx context.Context) (err error) {
 		s.say(log, notify.Stopping("stopping"))
 	})()
 	s.shown.Use(cfg.Metrics, log) // also while it starts: how that goes
+	closed, err := s.openConsole(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer closed()
 	first, err := s.prepare(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -151,7 +160,32 @@ func hangups() (c chan os.Signal, stop func()) {
 	return c, func() { signal.Stop(c) }
 }
 
+// openConsole lets the technician's page be seen from here on, while the models are still being loaded. closed ends it.
+func (s *server) openConsole(ctx context.Context, cfg config.Config, log *slog.Logger) (closed func(), err error) {
+	if err := console.Check(cfg); err != nil {
+		return nil, failConfig(err)
+	}
+	s.page, err = console.New(console.Options{Version: s.Version, View: s.view, Pulse: s.pulse, Log: log, Watchdog: s.notify.Interval()})
+	if err != nil {
+		return nil, err
+	}
+	s.page.Apply(cfg)
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.page.Run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}, nil
+}
+
 func (s *server) prepare(ctx context.Context, cfg config.Config, log *slog.Logger) (*prepared, error) {
+	if err := console.Check(cfg); err != nil {
+		return nil, failConfig(err)
+	}
 	if err := s.tryModels(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -169,7 +203,8 @@ func (s *server) begin(ctx context.Context, p *prepared) *running {
 	go func() {
 		defer cancel()
 		r.ended <- s.watch(ctx, daemon.Options{
-			Config: p.cfg, Version: s.Version, Log: p.log, Engine: p.engine, Pulse: s.pulse, Timelines: s.lines, Recorder: s.tell,
+			Config: p.cfg, Version: s.Version, Log: p.log, Engine: p.engine, Pulse: s.pulse, Timelines: s.lines, View: s.view,
+			Recorder: s.tell,
 			Ready: func(*daemon.Engine) {
 				p.log.Info("started", "version", s.Version, "device", p.cfg.Device, "cameras", len(p.cfg.Cameras), "broker", strings.Join(p.cfg.MQTT.URLs, " "))
 				close(r.started)
@@ -213,6 +248,7 @@ func (s *server) loop(ctx context.Context, now *prepared, loaded func()) error {
 		case <-r.started:
 			now = next
 			s.shown.Use(now.cfg.Metrics, now.log)
+			s.page.Apply(now.cfg)
 		case err = <-r.ended:
 			if err == nil { // ctx ended
 				changed()
