@@ -198,7 +198,7 @@ func (p *pipeline) frame(f *frame.Frame) {
 		return
 	}
 	began := p.now()
-	found, err := p.examiner.Examine(&f.Image, p.decider)
+	found, err := p.examiner.Follow(f.Captured, &f.Image, p.decider)
 	p.examined(err)
 	o := found.Observation(f.Captured, &f.Image)
 	doubting := p.now()

@@ -78,9 +78,17 @@ func (w *world) Next(ctx context.Context) (*frame.Frame, error) {
 	if w.beside != nil {
 		w.beside()
 	}
-	f := camFrame(w.now.picture, time.Now())
+	f := camFrame(w.now.seen(), time.Now())
 	f.Offset = w.now.offset
 	return f, nil
+}
+
+// seen is the step's picture. Where nobody drew one, it is another one if somebody is there than if nobody is.
+func (s *step) seen() []byte {
+	if s.picture == nil && (len(s.faces) > 0 || s.findErr != nil) {
+		return bytes.Repeat([]byte{60}, 64*48)
+	}
+	return s.picture
 }
 
 func camFrame(picture []byte, at time.Time) *frame.Frame {

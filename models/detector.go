@@ -226,6 +226,16 @@ func (f *Face) scale(fx, fy float64) {
 	}
 }
 
+// Move moves the place by so many pixels.
+func (f *Face) Move(dx, dy float64) {
+	f.X, f.Y = f.X+dx, f.Y+dy
+	for k := range f.Points {
+		f.Points[k].X += dx
+		f.Points[k].Y += dy
+	}
+	f.snap()
+}
+
 // snap moves the place to the nearest 1/1024 of a pixel. Processors differ in the last bit of a mean, and boxes often end in just one half of
 // a pixel: without this, now and then one of them would cut out a pixel more, and see another face.
 func (f *Face) snap() {

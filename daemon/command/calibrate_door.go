@@ -210,6 +210,7 @@ func (d *calibrator) present(ctx context.Context, species string) (p presentedAt
 		}
 		rows = append(rows, r)
 	}
+	d.scorer.examiner.Forget()
 	start := d.now()
 	end := start.Add(d.length)
 	for {
@@ -232,7 +233,7 @@ func (d *calibrator) present(ctx context.Context, species string) (p presentedAt
 		case f.Captured.Before(start): // it shows what was there before
 			continue
 		case f.Captured.Before(end):
-			found, err := d.scorer.examine(&f.Image, dec)
+			found, err := d.scorer.follow(f.Captured, &f.Image, dec)
 			if err != nil {
 				p.why = decision.ProcessingErr
 				return p, nil

@@ -156,11 +156,20 @@ func (s *scorer) unread(path string, err error) scored {
 }
 
 // examine looks at one frame.
-func (s *scorer) examine(m *frame.Image, d *decision.Decider) (f daemon.Finding, err error) {
+func (s *scorer) examine(m *frame.Image, d *decision.Decider) (daemon.Finding, error) {
+	return s.look(m, func() (daemon.Finding, error) { return s.examiner.Examine(m, d) })
+}
+
+// follow looks at the next frame of a clip.
+func (s *scorer) follow(t time.Time, m *frame.Image, d *decision.Decider) (daemon.Finding, error) {
+	return s.look(m, func() (daemon.Finding, error) { return s.examiner.Follow(t, m, d) })
+}
+
+func (s *scorer) look(m *frame.Image, examine func() (daemon.Finding, error)) (f daemon.Finding, err error) {
 	if s.face != nil {
 		f, err = s.examiner.ExamineBox(m, s.face(m))
 	} else {
-		f, err = s.examiner.Examine(m, d)
+		f, err = examine()
 	}
 	if err == nil && f.Judged && s.judged != nil {
 		s.judged(m, &f)
@@ -249,6 +258,7 @@ func (s *scorer) clip(path string, frames [][]byte) []scored {
 		return []scored{s.unread(path, errors.New("no JPEG picture in the clip"))}
 	}
 	watch := s.watch()
+	s.examiner.Forget()
 	var out []scored
 	start := time.Unix(0, 0)
 	add := func(v *decision.Decision, i int) {
@@ -278,7 +288,7 @@ func (s *scorer) clip(path string, frames [][]byte) []scored {
 			bad++ // as run does: a bad frame is counted and skipped
 			continue
 		}
-		f, err := s.examine(&m, d)
+		f, err := s.follow(now, &m, d)
 		if err != nil {
 			return append(out, s.failed(path, err))
 		}

@@ -56,12 +56,12 @@ func (d *Decider) Heard(v Verdict) {
 }
 
 // answerAsk is the answer for who asked, if there is one.
-func (d *Decider) answerAsk(counts bool) *Decision {
+func (d *Decider) answerAsk(clear bool) *Decision {
 	a := d.ask
 	switch v := d.verdict(a.rule, a.since); {
 	case v == Spoof:
 		return d.reply(Spoof, PADAttack)
-	case v == Live && counts:
+	case v == Live && clear:
 		return d.reply(Live, "")
 	}
 	if d.p.spoofed && d.hint == "" {

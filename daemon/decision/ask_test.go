@@ -48,6 +48,12 @@ func asks(d Demand) func(*stage) {
 	}
 }
 
+// followed is a frame in which the detector didn't look.
+func followed(o Observation) Observation {
+	o.Followed = true
+	return o
+}
+
 func release() func(*stage) { return func(s *stage) { s.d.Release() } }
 
 func TestWhoIsWho(t *testing.T) {
@@ -90,6 +96,83 @@ func TestWhoIsWho(t *testing.T) {
 		{"one in six is no presentation", []func(*stage){every(6*time.Second, 9, judged(here, 3))}, ""},
 		{"a second's pause of a fast camera is a pause", []func(*stage){frames(4, judged(here, 6)), every(time.Second, 1, judged(here, 6)), frames(3, judged(here, 6))}, ""},
 	})
+}
+
+func TestLiveIsSaidOnlyWhereSomebodyLooked(t *testing.T) {
+	runStages(t, []stageTest{
+		{"of a face that was merely followed nothing is", []func(*stage){frames(30, followed(well(1, 3)))}, ""},
+		{"but it is evidence", []func(*stage){frames(4, followed(well(1, 3))), frames(1, well(1, 3))}, "live 5@0.5"},
+		{"of the first frame that was looked at", []func(*stage){frames(12, followed(well(1, 3))), frames(1, well(1, 3))}, "live 13@1.3"},
+		{"who asks hears it then, too", []func(*stage){asks(Demand{}), frames(12, followed(well(1, 3))), frames(1, well(1, 3))}, "asked live 13@1.3"},
+		{"an attack is one at once", []func(*stage){frames(5, followed(well(1, -3)))}, "spoof PAD_ATTACK 5@0.5"},
+		{"live is taken back at once", []func(*stage){frames(10, judged(here, 2)), frames(40, followed(judged(here, -0.3)))}, "live 9@0.9\nundecided TIMEOUT 41@4.6"},
+		{"time runs out as ever", []func(*stage){frames(100, followed(well(1, 3)))}, "undecided TIMEOUT 41@8.1"},
+	})
+}
+
+func TestMinTimeIsCountedToAPartOfAnInterval(t *testing.T) {
+	runStages(t, []stageTest{
+		{"six intervals of fifteen frames a second", []func(*stage){every(time.Second/15, 20, judged(here, 4))}, "live 7@0.5"},
+		{"twelve of thirty", []func(*stage){every(time.Second/30, 20, judged(here, 4))}, "live 13@0.4"},
+		{"a twentieth less isn't enough", []func(*stage){every(94*time.Millisecond, 20, judged(here, 4))}, "live 6@0.6"},
+		{"nor an eighth of an interval less", []func(*stage){every(19*time.Millisecond, 40, judged(here, 5))}, "live 22@0.4"},
+	})
+}
+
+func TestWhenLiveIsNear(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		steps []func(*stage)
+		want  bool
+	}{
+		{"nobody", nil, false},
+		{"too few frames", []func(*stage){frames(3, judged(here, 3))}, false},
+		{"one is missing", []func(*stage){frames(4, judged(here, 3))}, true},
+		{"all are there, but nobody looked", []func(*stage){frames(12, followed(judged(here, 3)))}, true},
+		{"too little evidence", []func(*stage){frames(4, judged(here, 1))}, false},
+		{"too low a score", []func(*stage){frames(30, Observation{Faces: []Face{here}, Judged: true, LogOdds: 0.5, Evidence: 3})}, false},
+		{"evidence for the other side", []func(*stage){frames(4, judged(here, -3))}, false},
+		{"live was said", []func(*stage){frames(9, judged(here, 3))}, false},
+		{"live was said, and somebody asks", []func(*stage){frames(9, judged(here, 3)), asks(Demand{}), frames(4, judged(here, 3))}, true},
+		{"who asks wants more", []func(*stage){asks(Demand{MinFrames: 12}), frames(9, judged(here, 3))}, false},
+		{"an attack", []func(*stage){frames(9, judged(here, -3)), frames(9, judged(here, 6))}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStage(t)
+			for _, f := range tt.steps {
+				f(s)
+			}
+			if got := s.d.Near(s.now.Add(tick)); got != tt.want {
+				t.Errorf("near: %v", got)
+			}
+			if present := s.d.Present(); present != (tt.steps != nil) {
+				t.Errorf("present: %v", present)
+			}
+		})
+	}
+}
+
+func TestFramesThatAreWorthJudging(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		demand Demand
+		want   time.Duration
+	}{
+		{"by the rules", Demand{}, 60 * time.Millisecond},
+		{"who asks for more in more time", Demand{MinFrames: 12, MinTime: 1100 * time.Millisecond}, 60 * time.Millisecond},
+		{"for more in the same time", Demand{MinFrames: 41}, 6 * time.Millisecond},
+		{"for as many in more time", Demand{MinTime: 4 * time.Second}, 60 * time.Millisecond},
+	} {
+		d := newDecider(t, rules())
+		if tt.demand != (Demand{}) {
+			if err := d.Ask(epoch, tt.demand); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := d.Spacing(); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
 }
 
 func TestWhatCannotBeSeenWellIsNoEvidence(t *testing.T) {

@@ -53,6 +53,7 @@ type Observation struct {
 	Width, Height int       // of the frame
 	Faces         []Face
 	Given         bool    // somebody else says that this is a face and can be seen: no gate holds it back
+	Followed      bool    // the face was followed here from an earlier frame, and nobody looked for others: live isn't said of such a frame
 	Judged        bool    // LogOdds is the liveness net's answer about the face that Main names
 	LogOdds       float64 // log(P(live) / (1 − P(live)))
 	Evidence      float64 // the same as calibrated: log(p(answer | live) / p(answer | attack))
@@ -172,7 +173,7 @@ func (d *Decider) observe(o Observation) (said *Decision) {
 	if counts {
 		p.add(evidence{o.Time, min(max(o.LogOdds, -farOdds), farOdds), min(max(o.Evidence, -farOdds), farOdds), o.Attack})
 	}
-	if answer := d.answer(o.Time, counts); answer != nil {
+	if answer := d.answer(o.Time, counts, counts && !o.Followed); answer != nil {
 		return answer
 	}
 	return said
@@ -264,16 +265,17 @@ func (d *Decider) end(c Code) *Decision {
 	return d.say(Undecided, c)
 }
 
-// answer is what the evidence says, if it says something new. Live is said of a frame that counts alone.
-func (d *Decider) answer(now time.Time, counts bool) *Decision {
+// answer is what the evidence says, if it says something new. Live is said of a frame that counts alone, and in which somebody looked for
+// other faces, too: then it is clear.
+func (d *Decider) answer(now time.Time, counts, clear bool) *Decision {
 	p := d.p
 	if d.ask != nil {
-		return d.answerAsk(counts)
+		return d.answerAsk(clear)
 	}
 	switch v := d.verdict(d.rule, p.began.Add(-1)); {
 	case v == Spoof && p.said != Spoof:
 		return d.say(Spoof, PADAttack)
-	case v == Live && (p.said == "" || p.said == Undecided) && counts:
+	case v == Live && (p.said == "" || p.said == Undecided) && clear:
 		return d.say(Live, "")
 	case p.retract != "" && p.said == Live:
 		return d.say(Undecided, p.retract)
@@ -293,7 +295,7 @@ func (d *Decider) answer(now time.Time, counts bool) *Decision {
 func (d *Decider) verdict(r rule, after time.Time) Verdict {
 	p := d.p
 	switch w := d.weigh(r, after); {
-	case w.frames < r.minFrames || w.span < r.minTime:
+	case !d.enough(r, w):
 	case p.doubted:
 		return Spoof
 	case w.sum <= r.lower && w.score <= r.spoofAt:
@@ -304,10 +306,51 @@ func (d *Decider) verdict(r rule, after time.Time) Verdict {
 	return ""
 }
 
+// enough tells whether there are frames enough over time enough. Frames come at moments that are true to a part of their interval, and at 15
+// frames a second 400 ms are six intervals: to the nanosecond it would be chance whether that takes seven frames or eight.
+func (d *Decider) enough(r rule, w weight) bool {
+	slack := min(d.pace.step()/8, r.minTime/20)
+	return w.frames >= r.minFrames && w.span+slack >= r.minTime
+}
+
+// Near tells whether one more frame at that time, which says what those before it say, would be enough for live: it is worth a look for
+// other faces.
+func (d *Decider) Near(t time.Time) bool {
+	if d.p == nil || d.p.spoofed {
+		return false
+	}
+	r, after := d.rule, d.p.began.Add(-1)
+	if d.ask != nil {
+		r, after = d.ask.rule, d.ask.since
+	} else if d.p.said == Live {
+		return false
+	}
+	w := d.weigh(r, after)
+	if w.frames == 0 {
+		return false
+	}
+	w.frames, w.span = w.frames+1, t.Sub(w.first)
+	w.sum = w.mean * (w.independent + d.fresh(t.Sub(w.newest)))
+	return d.enough(r, w) && w.sum >= d.need(r) && w.score >= r.liveAt
+}
+
+// Present tells whether somebody is, or was just now, in front of the camera.
+func (d *Decider) Present() bool { return d.p != nil }
+
+// Spacing is how far apart frames must be to be worth judging both: what neighbours say in common grows as they come closer, and so many as
+// a verdict needs still fit into its time.
+func (d *Decider) Spacing() time.Duration {
+	r := d.rule
+	if d.ask != nil {
+		r = d.ask.rule
+	}
+	return min(d.o.Correlation/5, r.minTime/time.Duration(r.minFrames-1)*3/5)
+}
+
 // against tells whether the newest evidence, of which there is enough, speaks rather against what was said than for it.
 func (d *Decider) against(r rule) bool {
 	w := d.weigh(r, d.p.began.Add(-1))
-	return w.frames >= r.minFrames && w.span >= r.minTime && w.sum < 0
+	return d.enough(r, w) && w.sum < 0
 }
 
 // need is the bound for live. Who took the place of somebody who was being judged needs twice the evidence: people leave before

@@ -32,28 +32,29 @@ type evidence struct {
 
 // weight is what evidence comes to.
 type weight struct {
-	frames int
-	first  time.Time
-	span   time.Duration
-	score  float64 // P(live): the mean of the net's log-odds
-	sum    float64 // of the test: the mean worth times the number of independent frames that they are worth
+	frames        int
+	first, newest time.Time
+	span          time.Duration
+	score         float64 // P(live): the mean of the net's log-odds
+	mean          float64 // of what each is worth
+	independent   float64 // how many independent frames they are worth
+	sum           float64 // of the test: mean times independent
 }
 
 // weigh adds up the evidence that counts by a rule and was captured after a time.
 func (d *Decider) weigh(r rule, after time.Time) (w weight) {
 	from := d.last.Add(-d.window(r))
-	var odds, worth, independent float64
-	var newest time.Time
+	var odds, worth float64
 	for _, e := range d.p.evidence {
 		if e.time.Before(from) || !e.time.After(after) {
 			continue
 		}
 		if w.frames == 0 {
-			w.first, independent = e.time, 1
+			w.first, w.independent = e.time, 1
 		} else {
-			independent += d.fresh(e.time.Sub(newest))
+			w.independent += d.fresh(e.time.Sub(w.newest))
 		}
-		newest = e.time
+		w.newest = e.time
 		w.frames++
 		odds += min(max(e.odds, -r.bound), r.bound)
 		worth += e.worth
@@ -62,7 +63,8 @@ func (d *Decider) weigh(r rule, after time.Time) (w weight) {
 		return w
 	}
 	n := float64(w.frames)
-	w.span, w.score, w.sum = newest.Sub(w.first), Digits(sigmoid(odds/n)), worth/n*independent
+	w.span, w.score, w.mean = w.newest.Sub(w.first), Digits(sigmoid(odds/n)), worth/n
+	w.sum = w.mean * w.independent
 	return w
 }
 
