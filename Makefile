@@ -17,6 +17,7 @@ export CGO_CFLAGS := -g -O2 -I$(B)/tflite/include -I$(CURDIR)/tflite/include
 # Test binaries lie elsewhere, so the library isn't beside them.
 export LIVENESSD_TFLITE := $(LIBRARY)
 export LIVENESSD_BIN := $(B)/livenessd
+export LIVENESSD_PROMTOOL := $(B)/bin/promtool
 
 BUILD_PACKAGES := gcc libc6-dev libturbojpeg0-dev npm
 TEST_PACKAGES := mosquitto python3-jinja2
@@ -60,8 +61,11 @@ check: build ## gofmt, go vet, staticcheck
 	go vet ./...
 	go tool staticcheck ./...
 
+$(LIVENESSD_PROMTOOL):
+	@cross/promtool $@
+
 .PHONY: unit
-unit: build ## the Go tests, under the race detector
+unit: build $(LIVENESSD_PROMTOOL) ## the Go tests, under the race detector
 	@cross/setup $(TEST_PACKAGES)
 	go test -race ./...
 

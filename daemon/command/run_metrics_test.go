@@ -6,6 +6,8 @@ import (
 	"io"
 	sockets "net"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +81,14 @@ func TestRunShowsFiguresAndHealth(t *testing.T) {
 	} {
 		if !strings.Contains(scrape, "\n"+line) {
 			t.Errorf("no %s", line)
+		}
+	}
+	program := os.Getenv("LIVENESSD_PROMTOOL")
+	if _, err := os.Stat(program); err == nil { // Prometheus's own opinion; make unit brings it
+		check := exec.Command(program, "check", "metrics")
+		check.Stdin = strings.NewReader(scrape)
+		if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("promtool: %v\n%s", err, out)
 		}
 	}
 	fetch(t, "http://"+profiles+"/debug/pprof/goroutine?debug=1", func(code int, body string) bool {
