@@ -38,6 +38,7 @@ const (
 const (
 	CodePermission = "PERMISSION_REFUSED"
 	CodeLost       = "CAMERA_LOST"
+	CodeSuspect    = "CAMERA_SUSPECT"
 )
 
 // ErrClosed is what Next returns after Close.
@@ -59,7 +60,11 @@ type Options struct {
 	// Controls are set whenever the device is opened, by name: a number, true, false, or an item of a menu by its text. One that
 	// can't be set is told in the status of a camera that streams all the same.
 	Controls map[string]string
-	Log      *slog.Logger
+	// Identity is who the device must be: see CheckIdentity. All must hold; none is anybody.
+	Identity []string
+	// AllowVirtual takes devices that aren't cameras: pictures of anybody's choice come from them.
+	AllowVirtual bool
+	Log          *slog.Logger
 
 	timing timing // tests shorten it
 }
@@ -115,6 +120,11 @@ func (o *Options) check() error {
 	}
 	if err := o.Region.check(); err != nil {
 		return err
+	}
+	for _, pin := range o.Identity {
+		if err := CheckIdentity(pin); err != nil {
+			return err
+		}
 	}
 	if o.Path == replayPrefix {
 		return errors.New(`path "replay:" names no folder or clip`)

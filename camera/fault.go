@@ -11,7 +11,7 @@ import (
 type Error struct {
 	Op, Path string
 	Err      error
-	Code     string // CodePermission or CodeLost
+	Code     string // CodePermission, CodeLost or CodeSuspect
 	hint     string
 	failed   bool // waiting won't help, somebody has to act
 	mild     bool // it streams all the same
@@ -66,6 +66,12 @@ func fault(op, path string, err error, holders func(path string) string) *Error 
 	case errno == syscall.EIO, errno == syscall.EPROTO, errno == syscall.EPIPE, errno == syscall.ETIMEDOUT, errno == syscall.EILSEQ:
 		e.failed = false
 		e.hint = "the camera doesn't answer properly: check its cable, its hub and the hub's power, or plug it in anew"
+	case errors.Is(err, errVirtual):
+		e.Code = CodeSuspect
+		e.hint = "plug in a camera and name that with path; for a test, allow_virtual: true at this camera in the configuration takes it all the same"
+	case errors.Is(err, errStranger):
+		e.Code = CodeSuspect
+		e.hint = "find out who exchanged the camera; plug the right one into its place, or, if this is to be it, write its identity into the configuration: `livenessd cameras` lists it"
 	case errors.Is(err, errNotCapture):
 		e.hint = "choose another node of this camera: see the list of cameras"
 	case errors.Is(err, errMultiPlanar):

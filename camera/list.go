@@ -12,7 +12,10 @@ type Info struct {
 	Controls []Control    `json:"controls,omitempty"`
 	Usable   bool         `json:"usable"`
 	Reason   string       `json:"reason,omitempty"` // why it isn't usable
-	virtual  bool
+	// Identity is what can be pinned of it: all of them together name it as well as can be.
+	Identity []string `json:"identity,omitempty"`
+	Virtual  string   `json:"virtual,omitempty"` // why it is a virtual camera; "" for a real one
+	who      identity
 	err      error // what Reason says
 }
 
@@ -47,11 +50,11 @@ func (i *Info) same(j *Info) bool {
 	return i.Card == j.Card && i.Driver == j.Driver && i.BusInfo == j.BusInfo
 }
 
-// choose gives the camera for an empty path: known if it is there, with none known the first usable one, and
-// virtual ones after all others, because pictures can be put into those.
-func choose(infos []Info, known *Info) (*Info, error) {
+// choose gives the camera for an empty path: known if it is there, with none known the first usable one that the options take, and
+// virtual ones, where those are allowed, after all others, because pictures can be put into those.
+func choose(infos []Info, known *Info, o *Options) (*Info, error) {
 	var pick *Info
-	var refused error
+	var refused, suspect error
 	for k := range infos {
 		i := &infos[k]
 		switch {
@@ -60,8 +63,14 @@ func choose(infos []Info, known *Info) (*Info, error) {
 			if refused == nil {
 				refused = i.err
 			}
-		case pick == nil || pick.virtual && !i.virtual:
-			pick = i
+		default:
+			if err := i.who.check(o); err != nil {
+				if suspect == nil {
+					suspect = err
+				}
+			} else if pick == nil || pick.Virtual != "" && i.Virtual == "" {
+				pick = i
+			}
 		}
 	}
 	if pick != nil {
@@ -69,6 +78,9 @@ func choose(infos []Info, known *Info) (*Info, error) {
 	}
 	if refused != nil {
 		return nil, refused
+	}
+	if suspect != nil && len(o.Identity) == 0 { // with identity it is merely not there yet
+		return nil, suspect
 	}
 	return nil, errNoCamera
 }

@@ -90,7 +90,8 @@ func (r roots) describe(i *Info) bool {
 		return false
 	}
 	i.Card, i.Driver, i.BusInfo = cString(caps.card[:]), cString(caps.driver[:]), cString(caps.busInfo[:])
-	i.virtual = i.Driver == driverLoopback || i.Driver == driverVivid
+	i.who = r.identify(n, &caps)
+	i.Identity, i.Virtual = i.who.pins(), i.who.virtual
 	i.err = caps.capture()
 	if errors.Is(i.err, errNotCapture) {
 		return false

@@ -89,11 +89,46 @@ func TestRefusedDeviceIsListedWithItsReason(t *testing.T) {
 	if i.Usable || i.Card != "Integrated Camera" || i.Reason == "" {
 		t.Errorf("%+v", i)
 	}
-	if _, err := choose([]Info{i}, nil); fault("open", "", err, nil).Code != CodePermission {
+	if _, err := choose([]Info{i}, nil, &Options{}); fault("open", "", err, nil).Code != CodePermission {
 		t.Errorf("the only camera is refused, and the error is %v", err)
 	}
 	if r.describeClosed(&i, unix.ENODEV) {
 		t.Error("a device that just went is listed")
+	}
+}
+
+func TestFindsTheUSBDeviceBehindANode(t *testing.T) {
+	r := fixture(t)
+	dir, err := filepath.EvalSymlinks(r.sys) // the folder may have other names
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.sys = dir
+	device := filepath.Join(r.sys, "devices/pci0000:00/0000:00:14.0/usb1/1-1")
+	node := filepath.Join(device, "1-1:1.0/video4linux/video0")
+	for _, d := range []string{node, filepath.Join(r.sys, "devices/platform/csi/video4linux/video1"), filepath.Join(r.sys, "dev/char")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, device, "idVendor", []byte("046d\n"))
+	write(t, device, "idProduct", []byte("082d\n"))
+	link(t, "../../devices/pci0000:00/0000:00:14.0/usb1/1-1/1-1:1.0/video4linux/video0", r.sys+"/dev/char/81:0")
+	link(t, "../../devices/platform/csi/video4linux/video1", r.sys+"/dev/char/81:1")
+	if got := r.who(r.behind("81:0")); got != (identity{vendor: "046d", product: "082d"}) {
+		t.Errorf("without a serial number: %+v", got)
+	}
+	write(t, device, "serial", []byte("AB 12\n"))
+	if got := r.who(r.behind("81:0")); got.serial != "AB_12" {
+		t.Errorf("serial number %q", got.serial)
+	}
+	if got := madeUp("uvcvideo", r.behind("81:0")[len(r.sys):]); got != "" {
+		t.Errorf("a USB camera is virtual: %s", got)
+	}
+	for _, number := range []string{"81:1", "81:2"} {
+		if got := r.who(r.behind(number)); got != (identity{}) {
+			t.Errorf("%s is %+v", number, got)
+		}
 	}
 }
 
@@ -131,7 +166,7 @@ func TestOpeningWhatIsNoCamera(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "file", nil)
 	for path, want := range map[string]error{dir + "/none": unix.ENOENT, dir + "/file": errNotCapture, "/dev/null": errNotCapture} {
-		if _, err := openStream(path, &o); !errors.Is(err, want) {
+		if _, err := openStream(path, &o, systemRoots); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", path, err, want)
 		}
 	}

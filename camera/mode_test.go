@@ -1,6 +1,7 @@
 package camera
 
 import (
+	"errors"
 	"slices"
 	"testing"
 )
@@ -79,11 +80,12 @@ func TestRangesOfSizesAreListedByTheUsualOnes(t *testing.T) {
 }
 
 func TestChoosesACameraForAnEmptyPath(t *testing.T) {
-	loop := Info{Path: "/dev/video0", Card: "Dummy", Driver: "v4l2 loopback", BusInfo: "platform:0", Usable: true, virtual: true}
+	loop := Info{Path: "/dev/video0", Card: "Dummy", Driver: "v4l2 loopback", BusInfo: "platform:0", Usable: true, Virtual: "made up", who: identity{virtual: "made up"}}
 	usb := Info{Path: "/dev/video2", ByID: "/dev/v4l/by-id/usb-a", Card: "A", Usable: true}
 	moved := Info{Path: "/dev/video4", ByID: "/dev/v4l/by-id/usb-a", Card: "A", Usable: true}
 	other := Info{Path: "/dev/video6", ByID: "/dev/v4l/by-id/usb-b", Card: "B", Usable: true}
 	plain := Info{Path: "/dev/video8", Card: "C", BusInfo: "usb-1", Usable: true}
+	known := Info{Path: "/dev/video3", Card: "D", Usable: true, who: identity{vendor: "046d", product: "082d"}}
 	denied := Info{Path: "/dev/video9", err: errShort}
 	for _, c := range []struct {
 		name  string
@@ -91,19 +93,23 @@ func TestChoosesACameraForAnEmptyPath(t *testing.T) {
 		known *Info
 		want  string
 		err   error
+		o     Options
 	}{
-		{"first", []Info{usb, other}, nil, "/dev/video2", nil},
-		{"virtual ones last", []Info{loop, usb}, nil, "/dev/video2", nil},
-		{"virtual one alone", []Info{loop}, nil, "/dev/video0", nil},
-		{"same one at another node", []Info{other, moved}, &usb, "/dev/video4", nil},
-		{"another one in its place", []Info{other}, &usb, "", errNoCamera},
-		{"same one without serial number", []Info{other, plain}, &plain, "/dev/video8", nil},
-		{"none", nil, nil, "", errNoCamera},
-		{"refused one alone", []Info{denied}, nil, "", errShort},
-		{"refused one and another", []Info{denied, usb}, nil, "/dev/video2", nil},
+		{"first", []Info{usb, other}, nil, "/dev/video2", nil, Options{}},
+		{"virtual ones last", []Info{loop, usb}, nil, "/dev/video2", nil, Options{AllowVirtual: true}},
+		{"virtual one alone", []Info{loop}, nil, "", errVirtual, Options{}},
+		{"virtual one alone, which may be", []Info{loop}, nil, "/dev/video0", nil, Options{AllowVirtual: true}},
+		{"the one that is named", []Info{usb, other, known}, nil, "/dev/video3", nil, Options{Identity: []string{"usb:046d:082d"}}},
+		{"the one that is named isn't there", []Info{usb, other}, nil, "", errNoCamera, Options{Identity: []string{"usb:046d:082d"}}},
+		{"same one at another node", []Info{other, moved}, &usb, "/dev/video4", nil, Options{}},
+		{"another one in its place", []Info{other}, &usb, "", errNoCamera, Options{}},
+		{"same one without serial number", []Info{other, plain}, &plain, "/dev/video8", nil, Options{}},
+		{"none", nil, nil, "", errNoCamera, Options{}},
+		{"refused one alone", []Info{denied}, nil, "", errShort, Options{}},
+		{"refused one and another", []Info{denied, usb}, nil, "/dev/video2", nil, Options{}},
 	} {
-		got, err := choose(c.infos, c.known)
-		if c.err != nil && err != c.err || c.err == nil && (err != nil || got.Path != c.want) {
+		got, err := choose(c.infos, c.known, &c.o)
+		if c.err != nil && !errors.Is(err, c.err) || c.err == nil && (err != nil || got.Path != c.want) {
 			t.Errorf("%s: %+v, %v", c.name, got, err)
 		}
 	}

@@ -65,9 +65,6 @@ type (
 )
 
 const (
-	driverLoopback = "v4l2 loopback"
-	driverVivid    = "vivid"
-
 	capCapture       = 0x1
 	capOutput        = 0x2
 	capCaptureMPlane = 0x1000
@@ -345,14 +342,14 @@ func (d *device) open(context.Context) (stream, error) {
 	if path == "" {
 		infos, err := d.roots.list()
 		if err == nil {
-			found, err = choose(infos, d.known)
+			found, err = choose(infos, d.known, &d.o)
 		}
 		if err != nil {
 			return nil, fault("open", "", err, nil)
 		}
 		path = found.best()
 	}
-	s, err := openStream(path, &d.o)
+	s, err := openStream(path, &d.o, d.roots)
 	if err != nil {
 		return nil, fault("open", path, err, d.roots.holders)
 	}
@@ -380,7 +377,7 @@ type video struct {
 
 var _ stream = (*video)(nil)
 
-func openStream(path string, o *Options) (_ *video, err error) {
+func openStream(path string, o *Options, r roots) (_ *video, err error) {
 	n, err := openNode(path)
 	if err != nil {
 		return nil, err
@@ -392,6 +389,12 @@ func openStream(path string, o *Options) (_ *video, err error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if caps.node&(capCapture|capOutput) != 0 {
+		who := r.identify(n, &caps)
+		if err := who.check(o); err != nil {
+			return nil, err
+		}
 	}
 	if err := caps.capture(); err != nil {
 		if caps.node&capOutput != 0 && cString(caps.driver[:]) == driverLoopback {
@@ -427,6 +430,11 @@ func openStream(path string, o *Options) (_ *video, err error) {
 		return nil, err
 	}
 	unix.CloseOnExec(fd)
+	if was, e := n.number(); e != nil {
+		return nil, e
+	} else if is, e := node(fd).number(); e != nil || is != was {
+		return nil, unix.ENODEV // another device has come to be called so meanwhile
+	}
 	m := modes[0]
 	if _, _, _, err = w.SetImageFormat(pixelFormat(m.format), uint32(m.width), uint32(m.height)); err != nil {
 		return nil, fmt.Errorf("set format %s %d×%d: %w", m.format, m.width, m.height, err)

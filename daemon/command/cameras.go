@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/livenessd/livenessd/camera"
+	"github.com/livenessd/livenessd/daemon/config"
 )
 
 func (a *app) cameras() *cobra.Command {
@@ -16,7 +17,8 @@ func (a *app) cameras() *cobra.Command {
 		Use:   "cameras",
 		Short: "List the cameras with their formats, sizes, rates and controls",
 		Long: "Lists the capture devices of this machine, each once, with the path to write into the configuration (by-id where there\n" +
-			"is one, so that it stays the same camera after a reboot or in another socket), and the driver's controls with what may be\n" +
+			"is one, so that it stays the same camera after a reboot or in another socket), its identity, which keeps another camera from\n" +
+			"taking its place, and the driver's controls with what may be\n" +
 			"given for each in controls, its default and its value now.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
@@ -53,6 +55,12 @@ func (a *app) printCamera(i camera.Info) {
 		path = i.Path
 	}
 	fmt.Fprintf(a.Stdout, "%s\n  %s, driver %s, %s\n", path, i.Card, i.Driver, i.Path)
+	if len(i.Identity) > 0 {
+		fmt.Fprintf(a.Stdout, "  identity: %s\n", config.IdentityYAML(i.Identity))
+	}
+	if i.Virtual != "" {
+		fmt.Fprintf(a.Stdout, "  virtual, so that it takes allow_virtual: true: %s\n", i.Virtual)
+	}
 	if !i.Usable {
 		fmt.Fprintf(a.Stdout, "  not usable: %s\n", i.Reason)
 	}

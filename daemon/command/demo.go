@@ -113,7 +113,7 @@ func (a *app) demoSource(cfg *config.Config, o *daemon.Options, clip, once bool,
 			fmt.Fprintf(a.Stderr, "livenessd demo: cameras can't be listed (%v); playing the clip\n", err)
 		}
 		for _, i := range list {
-			if i.Usable {
+			if i.Usable && i.Virtual == "" {
 				return fmt.Sprintf("camera %s (%s)", i.Card, i.Path), nil // the default configuration takes it
 			}
 		}

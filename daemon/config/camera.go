@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -138,4 +139,68 @@ func controlValue(n ast.Node) (string, bool) {
 	}
 	s, _, ok := textOf(n)
 	return s, ok && s != "" && len(s) <= 64
+}
+
+// ofDevices reports what a replay can't heed.
+func (r *reader) ofDevices(name string, c *Camera) {
+	for _, k := range []struct {
+		key   string
+		given bool
+		at    position
+	}{{"controls", len(c.Controls) > 0, r.at[&c.Controls]}, {"identity", len(c.Identity) > 0, r.at[&c.Identity]}} {
+		if k.given {
+			r.bad(k.at, "remove it, or name a device with path", "%s.%s is of no use with a replay", name, k.key)
+		}
+	}
+}
+
+var identitySyntax = regexp.MustCompile(`^(usb:[0-9a-f]{4}:[0-9a-f]{4}(:[A-Za-z0-9._-]{1,126})?|bus:[!-~]{1,60})$`)
+
+// mostIdentities is a USB device and its place.
+const mostIdentities = 2
+
+// identities is a field of who a device must be, one text or several.
+func identities(key string, p *[]string) field {
+	const allowed = "usb:VENDOR:PRODUCT or usb:VENDOR:PRODUCT:SERIAL, with four small hexadecimal digits each, or bus:PLACE; or a list of both"
+	return field{
+		key: key, target: p,
+		read: func(r *reader, name string, n ast.Node) {
+			values := []ast.Node{n}
+			if list, is := n.(*ast.SequenceNode); is {
+				values = list.Values
+			}
+			var out []string
+			for _, v := range values {
+				s, hint, ok := textOf(v)
+				if !ok || !identitySyntax.MatchString(s) {
+					if hint == "" {
+						hint = "`livenessd cameras` lists it, ready to be copied"
+					}
+					r.wrong(v, name, allowed, hint)
+					return
+				}
+				out = append(out, s)
+			}
+			if len(out) == 0 || len(out) > mostIdentities {
+				r.bad(where(n), "leave it out to take any camera", "%s has %d identities; allowed are 1 to %d", name, len(out), mostIdentities)
+				return
+			}
+			*p = out
+		},
+		write: func(w *writer) {
+			if len(*p) == 0 {
+				w.line(key, "null")
+				return
+			}
+			w.line(key, IdentityYAML(*p))
+		},
+	}
+}
+
+// IdentityYAML is the value of identity, as it is written into the file.
+func IdentityYAML(pins []string) string {
+	if len(pins) == 1 {
+		return quote(pins[0])
+	}
+	return `["` + strings.Join(pins, `", "`) + `"]` // in a list, a colon without a blank may begin a value
 }

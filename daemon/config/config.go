@@ -62,6 +62,9 @@ type Camera struct {
 	Region Region
 	// Controls are set in the driver, by its names: numbers, true, false or items of menus by their text.
 	Controls map[string]string
+	Identity []string // who the device must be, "usb:…" and "bus:…"; all must hold, none is anybody
+	// AllowVirtual takes v4l2loopback, vivid and other devices that aren't cameras.
+	AllowVirtual bool
 }
 
 // Replay tells whether it is pictures that are played.

@@ -139,7 +139,8 @@ func (c *Camera) fields() []field {
 		truth("mirror", &c.Mirror),
 		region("region", &c.Region),
 		controls("controls", &c.Controls),
-		later("identity"), later("allow_virtual"),
+		identities("identity", &c.Identity),
+		truth("allow_virtual", &c.AllowVirtual),
 	}
 }
 
@@ -249,8 +250,8 @@ func cameras(key string, p *map[string]Camera) field {
 					r.bad(at, "a device can be one camera only", "%s.%s has %s, as %s.%s", name, key, what, name, other)
 				}
 				paths[cam.Path] = key
-				if cam.Replay() && len(cam.Controls) > 0 {
-					r.bad(r.at[&cam.Controls], "remove it, or name a device with path", "%s.%s.controls is of no use with a replay", name, key)
+				if cam.Replay() {
+					r.ofDevices(name+"."+key, &cam)
 				}
 			})
 			if len(all) == 0 && len(r.problems) == 0 {

@@ -114,7 +114,7 @@ func pick(path string, list []camera.Info) (*camera.Info, string) {
 	return best, name(*best)
 }
 
-func virtual(i *camera.Info) bool { return i.Driver == "v4l2 loopback" || i.Driver == "vivid" }
+func virtual(i *camera.Info) bool { return i.Virtual != "" }
 
 // name is the best name of a camera.
 func name(i camera.Info) string {
@@ -250,7 +250,7 @@ func cameraCause(st camera.Status) Cause {
 	switch {
 	case st.Code == camera.CodePermission:
 		return Permission
-	case strings.Contains(st.Err, "not a capture device"), strings.Contains(st.Err, "no pixel format"):
+	case st.Code == camera.CodeSuspect, strings.Contains(st.Err, "not a capture device"), strings.Contains(st.Err, "no pixel format"):
 		return Configuration
 	}
 	return Absent

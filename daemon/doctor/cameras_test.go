@@ -127,7 +127,7 @@ func TestCameras(t *testing.T) {
 				return nil, nil
 			}
 			return []camera.Info{
-				{Path: m.root + "/dev/video9", Card: "vivid", Driver: "vivid", Usable: true},
+				{Path: m.root + "/dev/video9", Card: "vivid", Driver: "vivid", Usable: true, Virtual: "its driver is vivid"},
 				{Path: m.root + "/dev/video0", ByID: m.root + "/dev/v4l/by-id/usb-Cam-index0", Card: "Cam", Driver: "uvcvideo", Usable: true,
 					Formats: []camera.FormatInfo{{FourCC: "MJPG", Sizes: []camera.SizeInfo{{Width: 640, Height: 480}, {Width: 1280, Height: 720}}}}},
 			}, nil

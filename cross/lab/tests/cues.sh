@@ -19,7 +19,7 @@ configure_cues() {
     printf '  %s\n' "$@"
   } >livenessd.yaml
 }
-configure_cues 'repeat: off' 'front: {path: /dev/video10, fps: 5, pair: beside}' 'beside: {path: /dev/video11, fps: 5, role: ir}'
+configure_cues 'repeat: off' 'front: {path: /dev/video10, allow_virtual: true, fps: 5, pair: beside}' 'beside: {path: /dev/video11, allow_virtual: true, fps: 5, role: ir}'
 feed /dev/video10 live
 feed /dev/video11 none
 beside=$!
@@ -43,7 +43,7 @@ kill -TERM "$DAEMON"
 wait "$DAEMON"
 
 mark loop
-configure_cues 'infrared: off' 'front: {path: /dev/video10, fps: 5}'
+configure_cues 'infrared: off' 'front: {path: /dev/video10, allow_virtual: true, fps: 5}'
 start_daemon
 await 120 "a streaming camera" state streaming
 await 300 "a doubt about the camera" heard camera/front/verdict CAMERA_SUSPECT

@@ -12,7 +12,7 @@ diagnose() {
 
 # config LINE... writes doctor.yaml.
 config() { printf '%s\n' 'device: lab' "$@" >doctor.yaml; }
-front() { config "state: $STATE" "cameras: {front: {$1}}"; }
+front() { config "state: $STATE" "cameras: {front: {allow_virtual: true, $1}}"; }
 broker_at() { config "mqtt: {$1}"; }
 
 camera_missing() { front "path: $CAMERA"; diagnose camera; }
@@ -148,7 +148,7 @@ well() {
   plugged
   rm -f /run/systemd/system/livenessd.service
   mkdir -p /etc/livenessd
-  printf '%s\n' 'device: lab' 'decision: {cues: {repeat: off}}' "cameras: {front: {path: $CAMERA, format: MJPG, fps: 10}}" >/etc/livenessd/livenessd.yaml
+  printf '%s\n' 'device: lab' 'decision: {cues: {repeat: off}}' "cameras: {front: {path: $CAMERA, allow_virtual: true, format: MJPG, fps: 10}}" >/etc/livenessd/livenessd.yaml
   livenessd install --wait 3m >>daemon.log 2>&1 || die "install: exit code $?: $(tail -3 daemon.log)"
   local code=0
   livenessd doctor --json >"/host/out/$FAULT.json" 2>>daemon.log || code=$?

@@ -77,13 +77,14 @@ unplug() {
 }
 
 # configure FORMAT FPS [LINE...] writes a configuration for the USB camera. Nothing here is as fast as the defaults expect, and
-# the camera plays a clip over and over, of which a daemon at a door would have its doubts.
+# the camera plays a clip over and over, of which a daemon at a door would have its doubts. It is on the kernel's USB/IP host
+# controller, which a daemon takes for virtual.
 configure() {
   local format=$1 fps=$2
   shift 2
   {
     printf '%s\n' 'device: lab' 'log: {format: json}' 'decision: {window: 20s, timeout: 2m, cues: {repeat: off}}' 'cameras:'
-    printf '  %s\n' 'front:' "  path: $CAMERA" "  format: $format" "  fps: $fps" "$@"
+    printf '  %s\n' 'front:' "  path: $CAMERA" '  allow_virtual: true' "  format: $format" "  fps: $fps" "$@"
   } >livenessd.yaml
 }
 

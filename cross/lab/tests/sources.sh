@@ -7,7 +7,7 @@ broker start
 listen
 {
   printf '%s\n' 'device: lab' 'log: {format: json}' 'decision: {window: 20s, timeout: 2m}' 'cameras:'
-  printf '  %s\n' 'vivid: {path: /dev/video0, format: YUYV, fps: 5}' 'loopback: {path: /dev/video10, fps: 5}'
+  printf '  %s\n' 'vivid: {path: /dev/video0, allow_virtual: true, format: YUYV, fps: 5}' 'loopback: {path: /dev/video10, allow_virtual: true, fps: 5}'
 } >livenessd.yaml
 
 # Somebody else has it: who, is in the hint.
