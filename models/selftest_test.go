@@ -105,7 +105,7 @@ func TestGoldenAnswersOnTheBuiltInKernels(t *testing.T) {
 	if *update {
 		t.Skip("the answers are being recorded")
 	}
-	if err := SelfTest(nets(t, tflite.None)); err != nil {
+	if err := SelfTest(nets(t, tflite.CPU)); err != nil {
 		t.Error(err)
 	}
 }

@@ -21,7 +21,7 @@ func TestXNNPACKTakesTheShippedNetsAsAWhole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for delegate, whole := range map[string]bool{tflite.XNNPACK: true, tflite.None: false} {
+		for delegate, whole := range map[string]bool{tflite.XNNPACK: true, tflite.CPU: false} {
 			ip, err := rt.New(m.Data, tflite.Options{SHA256: m.SHA256, Delegate: delegate, Count: true, Inputs: []tflite.TensorSpec{spec}})
 			if err != nil {
 				t.Fatal(err)

@@ -119,34 +119,133 @@ func (rt *Runtime) number() (major, minor int, ok bool) {
 	return major, minor, err == nil && err2 == nil
 }
 
-// xnnpack is the delegate that go-tflite's options take.
-type xnnpack struct{ p unsafe.Pointer }
+// delegate is what go-tflite's options take: a witness, and the delegate behind it.
+type delegate struct {
+	witness *C.livenessd_witness
+	behind  unsafe.Pointer // nil: none
+	free    func(unsafe.Pointer)
+}
 
-var _ delegates.Delegater = xnnpack{}
+var _ delegates.Delegater = (*delegate)(nil)
 
-func (x xnnpack) Ptr() unsafe.Pointer { return x.p }
-func (x xnnpack) Delete()             { C.livenessd_xnnpack_delete(x.p) }
+func (d *delegate) Ptr() unsafe.Pointer { return C.livenessd_witness_delegate(d.witness) }
 
-func (rt *Runtime) xnnpack(threads int) (xnnpack, error) {
+func (d *delegate) Delete() {
+	if d.behind != nil {
+		d.free(d.behind)
+	}
+	C.livenessd_witness_delete(d.witness)
+}
+
+// witnessed lets p, which may be nil, take models under a witness.
+func witnessed(p unsafe.Pointer, free func(unsafe.Pointer)) (*delegate, error) {
+	w := C.livenessd_witness_create(p)
+	if w == nil {
+		if p != nil {
+			free(p)
+		}
+		return nil, errors.New("out of memory")
+	}
+	return &delegate{w, p, free}, nil
+}
+
+// delegate makes what runs the model, nil for the built-in kernels if nobody counts.
+func (rt *Runtime) delegate(o *Options, options *lite.InterpreterOptions) (*delegate, error) {
+	switch {
+	case o.Delegate == XNNPACK:
+		return rt.xnnpack(o.Threads)
+	case o.Delegate == NNAPI:
+		return nnapi(options)
+	case o.Delegate != CPU:
+		return plugin(o)
+	case o.Count:
+		return witnessed(nil, nil)
+	}
+	return nil, nil
+}
+
+func (rt *Runtime) xnnpack(threads int) (*delegate, error) {
 	// The options' layout is not part of the library's promises.
 	if major, minor, _ := rt.number(); major != 2 || minor != 9 {
-		return xnnpack{}, fmt.Errorf("the layout of XNNPACK's options is known for TensorFlow Lite 2.9, and %s is %s; set inference.delegate to [%s]",
-			rt.path, rt.version, None)
+		return nil, fmt.Errorf("the layout of XNNPACK's options is known for TensorFlow Lite 2.9, and %s is %s; set inference.delegate to [%s]",
+			rt.path, rt.version, CPU)
 	}
 	p := C.livenessd_xnnpack_create(C.int32_t(threads))
 	if p == nil {
-		return xnnpack{}, fmt.Errorf("%s has no XNNPACK or can't start it; set inference.delegate to [%s]", rt.path, None)
+		return nil, fmt.Errorf("%s has no XNNPACK or can't start it; set inference.delegate to [%s]", rt.path, CPU)
 	}
-	return xnnpack{p}, nil
+	return witnessed(p, func(p unsafe.Pointer) { C.livenessd_xnnpack_delete(p) })
 }
 
-// counter is a delegate that only counts. It comes after the one that works.
-type counter struct{ p *C.livenessd_counter }
+// nnapi lets the library ask Android's drivers, which comes before the witness. Where they are absent it would say that it does, and use
+// the processor.
+func nnapi(options *lite.InterpreterOptions) (*delegate, error) {
+	if problem := C.livenessd_nnapi_missing(); problem != nil {
+		defer C.free(unsafe.Pointer(problem))
+		return nil, &DelegateError{NNAPI, C.GoString(problem), "NNAPI is Android's; take nnapi out of inference.delegate"}
+	}
+	options.SetUseNNAPI(true)
+	return witnessed(nil, nil)
+}
 
-var _ delegates.Delegater = counter{}
+// creating is held while a plug-in makes a delegate: it reports errors without a word about whose.
+var creating sync.Mutex
 
-func (c counter) Ptr() unsafe.Pointer { return C.livenessd_counter_delegate(c.p) }
-func (c counter) Delete()             { C.livenessd_counter_delete(c.p) }
+// plugin lets a plug-in make a delegate.
+func plugin(o *Options) (*delegate, error) {
+	path := Plugin(o.Delegate, o.Library)
+	refuse := func(why, hint string) error { return &DelegateError{o.Delegate, why, hint} }
+	cpath := C.CString(path)
+	defer C.free(unsafe.Pointer(cpath))
+	var p C.livenessd_plugin
+	if problem := C.livenessd_plugin_load(cpath, &p); problem != nil {
+		defer C.free(unsafe.Pointer(problem))
+		hint := "name the plug-in's library as its vendor installs it, for this processor"
+		if o.Delegate == EdgeTPU {
+			hint = "install libedgetpu1-std from Coral's packages"
+		}
+		return nil, refuse(fmt.Sprintf("can't load %s: %s", path, explain(C.GoString(problem), path)), hint)
+	}
+	keys, values, free := pairs(o.Settings)
+	defer free()
+	creating.Lock()
+	var heard *C.char
+	made := C.livenessd_plugin_create(&p, keys, values, C.size_t(len(o.Settings)), &heard)
+	creating.Unlock()
+	said := ""
+	if heard != nil {
+		said = ": " + strings.ToValidUTF8(C.GoString(heard), "?")
+		C.free(unsafe.Pointer(heard))
+	}
+	if made == nil {
+		return nil, refuse("the plug-in makes no delegate"+said, "is the accelerator plugged in, may livenessd's user open it, and are the options those of the plug-in?")
+	}
+	return witnessed(made, func(d unsafe.Pointer) { C.livenessd_plugin_destroy(&p, d) })
+}
+
+// pairs copies settings into memory of C's.
+func pairs(all []Setting) (keys, values **C.char, free func()) {
+	if len(all) == 0 {
+		return nil, nil, func() {}
+	}
+	list := func(get func(Setting) string) []*C.char {
+		p := C.calloc(C.size_t(len(all)), C.size_t(unsafe.Sizeof((*C.char)(nil))))
+		out := unsafe.Slice((**C.char)(p), len(all))
+		for i, s := range all {
+			out[i] = C.CString(get(s))
+		}
+		return out
+	}
+	k, v := list(func(s Setting) string { return s.Key }), list(func(s Setting) string { return s.Value })
+	return &k[0], &v[0], func() {
+		for i := range all {
+			C.free(unsafe.Pointer(k[i]))
+			C.free(unsafe.Pointer(v[i]))
+		}
+		C.free(unsafe.Pointer(&k[0]))
+		C.free(unsafe.Pointer(&v[0]))
+	}
+}
 
 // Interpreter runs a model. It is for one goroutine at a time; a second one gets an error.
 type Interpreter struct {
@@ -155,8 +254,8 @@ type Interpreter struct {
 	closing         sync.Once
 	model           *lite.Model
 	options         *lite.InterpreterOptions
-	delegate        delegates.Delegater // nil: none
-	counter         *counter            // nil: nothing is counted
+	delegate        *delegate // nil: the built-in kernels
+	counts          bool
 	interpreter     *lite.Interpreter
 	delegateName    string
 	inputs, outputs []Tensor
@@ -190,30 +289,28 @@ func (ip *Interpreter) open(rt *Runtime, data []byte, o Options) error {
 		return errors.New("the library gave no options: out of memory")
 	}
 	ip.options.SetNumThread(o.Threads)
-	if o.Delegate == XNNPACK {
-		x, err := rt.xnnpack(o.Threads)
-		if err != nil {
-			return err
-		}
-		ip.delegate = x
-		ip.options.AddDelegate(x)
+	var err error
+	if ip.delegate, err = rt.delegate(&o, ip.options); err != nil {
+		return err
 	}
-	if o.Count {
-		p := C.livenessd_counter_create()
-		if p == nil {
-			return errors.New("out of memory")
-		}
-		ip.counter = &counter{p}
-		ip.options.AddDelegate(ip.counter)
+	if ip.delegate != nil {
+		ip.options.AddDelegate(ip.delegate)
 	}
+	ip.counts = o.Count
 	ip.delegateName = o.Delegate
 	if ip.interpreter = lite.NewInterpreter(ip.model, ip.options); ip.interpreter == nil {
 		return errors.New("the library makes no interpreter of it: an operation that it doesn't have, or that the delegate refuses")
 	}
+	if Accelerator(o.Delegate) && C.livenessd_witness_taken(ip.delegate.witness) < 1 {
+		hint := "the model has nothing that this accelerator can run: take it out of inference.delegate"
+		if o.Delegate == EdgeTPU {
+			hint = "the model must be compiled for the Edge TPU: models/BUNDLE.md"
+		}
+		return &DelegateError{o.Delegate, "it takes no part of the model, which would run on the processor", hint}
+	}
 	if ip.interpreter.AllocateTensors() != lite.OK {
 		return errors.New("the library can't allocate its tensors: its shapes don't fit one another")
 	}
-	var err error
 	if ip.inputs, err = describe("input", ip.interpreter.GetInputTensorCount(), ip.interpreter.GetInputTensor); err != nil {
 		return err
 	}
@@ -285,10 +382,10 @@ func (ip *Interpreter) Delegate() string { return ip.delegateName }
 // Steps is how many steps a call takes: the model's operators, where those that a delegate took together are one. A model that
 // the delegate took as a whole has one. It is −1 unless Options asked to count.
 func (ip *Interpreter) Steps() int {
-	if ip.counter == nil || ip.closed.Load() {
+	if !ip.counts || ip.closed.Load() {
 		return -1
 	}
-	return int(C.livenessd_counter_steps(ip.counter.p))
+	return int(C.livenessd_witness_steps(ip.delegate.witness))
 }
 
 func (ip *Interpreter) input(i int, t Type) (*lite.Tensor, error) {
@@ -392,9 +489,6 @@ func (ip *Interpreter) Close() error {
 		}
 		if ip.delegate != nil {
 			ip.delegate.Delete()
-		}
-		if ip.counter != nil {
-			ip.counter.Delete()
 		}
 		if ip.options != nil {
 			ip.options.Delete()

@@ -3,9 +3,11 @@
 // It promises that a library which is missing, of the wrong kind or too old is an error that names the paths that were tried;
 // that a model is handed to the library only when its bytes have the SHA-256 that the caller vouches for, and run only when
 // its tensors are what the caller asked for in number, type, shape and quantisation; that model, delegate and interpreter are
-// freed once and in the order that the library needs; that what was freed by one thread can be used by all; and that a tensor that isn't
+// freed once and in the order that the library needs; that what was freed by one thread can be used by all; that an accelerator which takes
+// no part of a model is an error, and never a run on the processor in its name; and that a tensor that isn't
 // there is an error, not a crash. It knows nothing of faces and pictures. It doesn't defend against a file that somebody built to attack the library: a digest from a
-// trusted place does that. Without cgo everything compiles, and Load says that this build can't.
+// trusted place does that; nor against a plug-in, which is foreign code in this process that may hang, crash and answer what it likes.
+// Without cgo everything compiles, and Load says that this build can't.
 package tflite
 
 import (
@@ -22,12 +24,6 @@ const Library = "libtensorflowlite_c.so"
 
 // LibraryVariable is the environment variable that names the library's path.
 const LibraryVariable = "LIVENESSD_TFLITE"
-
-// What can run a model.
-const (
-	XNNPACK = "xnnpack" // the library's fast kernels for processors, with int8 and uint8
-	None    = "none"    // the library's built-in kernels: slow, and without parts that a library may lack
-)
 
 // ErrClosed is what an Interpreter answers after Close.
 var ErrClosed = errors.New("tflite: the interpreter is closed")
@@ -95,8 +91,10 @@ type Options struct {
 	// SHA256 is the digest that the model's bytes must have, in lower-case hexadecimal digits.
 	SHA256   string
 	Threads  int    // 0 is one, which is the fastest for small nets
-	Delegate string // XNNPACK or None; "" is XNNPACK
-	Count    bool   // the steps that a call takes; see Steps
+	Delegate string // XNNPACK, CPU, EdgeTPU, NNAPI, or External and a path; "" is XNNPACK
+	Library  string // the plug-in behind EdgeTPU; "" is EdgeTPULibrary
+	Settings []Setting
+	Count    bool // the steps that a call takes; see Steps
 	// Inputs and Outputs are what the tensors must be, all of them. Nil outputs: whatever can be read.
 	Inputs, Outputs []TensorSpec
 }
@@ -105,11 +103,8 @@ type Options struct {
 const maxThreads = 64
 
 func (o *Options) check() error {
-	if o.Delegate == "" {
-		o.Delegate = XNNPACK
-	}
-	if o.Delegate != XNNPACK && o.Delegate != None {
-		return fmt.Errorf("delegate %q: %s or %s", o.Delegate, XNNPACK, None)
+	if err := o.checkDelegate(); err != nil {
+		return err
 	}
 	if o.Threads == 0 {
 		o.Threads = 1

@@ -10,6 +10,8 @@
 #define TFL_STATIC_LIBRARY_BUILD // else the headers declare everything visible
 #include <dlfcn.h>
 #include <malloc.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -127,29 +129,107 @@ void livenessd_xnnpack_delete(void* delegate) {
 	if (delegate && table.xnnpack_delete) table.xnnpack_delete(delegate);
 }
 
-struct livenessd_counter {
+struct livenessd_witness {
 	TfLiteDelegate delegate;
-	int steps;
+	TfLiteDelegate* inner;
+	int steps, taken;
 };
 
-static TfLiteStatus count(TfLiteContext* context, TfLiteDelegate* delegate) {
+static TfLiteStatus witness(TfLiteContext* context, TfLiteDelegate* delegate) {
+	livenessd_witness* w = delegate->data_;
+	if (w->inner) {
+		TfLiteStatus status = w->inner->Prepare(context, w->inner);
+		if (status != kTfLiteOk) return status;
+	}
 	TfLiteIntArray* plan = NULL;
 	if (context->GetExecutionPlan(context, &plan) != kTfLiteOk || !plan) return kTfLiteError;
-	((livenessd_counter*)delegate->data_)->steps = plan->size;
+	w->steps = plan->size;
+	w->taken = 0;
+	for (int i = 0; i < w->steps; i++) {
+		TfLiteNode* node = NULL;
+		TfLiteRegistration* registration = NULL;
+		if (context->GetNodeAndRegistration(context, plan->data[i], &node, &registration) != kTfLiteOk || !node) return kTfLiteError;
+		if (node->delegate) w->taken++;
+	}
 	return kTfLiteOk;
 }
 
-livenessd_counter* livenessd_counter_create(void) {
-	livenessd_counter* counter = calloc(1, sizeof *counter);
-	if (!counter) return NULL;
-	counter->delegate.data_ = counter;
-	counter->delegate.Prepare = count;
-	counter->steps = -1;
-	return counter;
+livenessd_witness* livenessd_witness_create(void* delegate) {
+	livenessd_witness* w = calloc(1, sizeof *w);
+	if (!w) return NULL;
+	w->inner = delegate;
+	w->delegate.data_ = w;
+	w->delegate.Prepare = witness;
+	if (w->inner) w->delegate.flags = w->inner->flags;
+	w->steps = w->taken = -1;
+	return w;
 }
 
-void* livenessd_counter_delegate(livenessd_counter* counter) { return &counter->delegate; }
+void* livenessd_witness_delegate(livenessd_witness* w) { return &w->delegate; }
 
-int livenessd_counter_steps(const livenessd_counter* counter) { return counter->steps; }
+int livenessd_witness_steps(const livenessd_witness* w) { return w->steps; }
 
-void livenessd_counter_delete(livenessd_counter* counter) { free(counter); }
+int livenessd_witness_taken(const livenessd_witness* w) { return w->taken; }
+
+void livenessd_witness_delete(livenessd_witness* w) { free(w); }
+
+typedef TfLiteDelegate* (*plugin_create)(char** keys, char** values, size_t n, void (*report)(const char*));
+typedef void (*plugin_destroy)(TfLiteDelegate*);
+
+char* livenessd_plugin_load(const char* path, livenessd_plugin* plugin) {
+	void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	if (!library) return message("%s", dlerror());
+	plugin->create = dlsym(library, "tflite_plugin_create_delegate");
+	*(void**)&plugin->destroy = dlsym(library, "tflite_plugin_destroy_delegate");
+	if (plugin->create && plugin->destroy) return NULL;
+	// It stays loaded: what its constructors began needn't bear to be unloaded.
+	return message("it is no plug-in for TensorFlow Lite: it has no function %s",
+		plugin->create ? "tflite_plugin_destroy_delegate" : "tflite_plugin_create_delegate");
+}
+
+// What a plug-in says comes without a word from whom, so that one is heard at a time; it may come late, and from any thread.
+static struct {
+	pthread_mutex_t mutex;
+	bool listening;
+	size_t length;
+	char text[1024];
+} said = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static void report(const char* text) {
+	if (!text) return;
+	pthread_mutex_lock(&said.mutex);
+	if (said.listening) {
+		int n = snprintf(said.text + said.length, sizeof said.text - said.length, "%s%s", said.length ? "; " : "", text);
+		if (n > 0) said.length += (size_t)n;
+		if (said.length >= sizeof said.text) said.length = sizeof said.text - 1;
+	}
+	pthread_mutex_unlock(&said.mutex);
+}
+
+static void hear(bool on, char** heard) {
+	pthread_mutex_lock(&said.mutex);
+	if (heard && said.length) *heard = message("%s", said.text);
+	said.listening = on;
+	said.length = 0;
+	said.text[0] = 0;
+	pthread_mutex_unlock(&said.mutex);
+}
+
+void* livenessd_plugin_create(const livenessd_plugin* plugin, char** keys, char** values, size_t n, char** heard) {
+	*heard = NULL;
+	hear(true, NULL);
+	void* delegate = ((plugin_create)plugin->create)(keys, values, n, report);
+	hear(false, heard);
+	return delegate;
+}
+
+void livenessd_plugin_destroy(const livenessd_plugin* plugin, void* delegate) {
+	if (delegate) ((plugin_destroy)plugin->destroy)(delegate);
+}
+
+char* livenessd_nnapi_missing(void) {
+	if (!table.TfLiteInterpreterOptionsSetUseNNAPI) return message("the TensorFlow Lite library has no %s", "NNAPI");
+	void* library = dlopen("libneuralnetworks.so", RTLD_NOW | RTLD_LOCAL);
+	if (!library) return message("%s", dlerror());
+	return NULL; // the library opens it again
+}

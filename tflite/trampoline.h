@@ -2,6 +2,7 @@
 #ifndef LIVENESSD_TRAMPOLINE_H
 #define LIVENESSD_TRAMPOLINE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 // livenessd_tflite_load opens the library at path and fills the table that the TfLite* functions jump through. It returns
@@ -20,11 +21,28 @@ enum { LIVENESSD_XNNPACK_INT8 = 1, LIVENESSD_XNNPACK_UINT8 = 2 };
 void* livenessd_xnnpack_create(int32_t threads);
 void livenessd_xnnpack_delete(void* delegate);
 
-// A delegate that takes nothing: when it is asked, it counts the steps that are left of the graph after those before it.
-typedef struct livenessd_counter livenessd_counter;
-livenessd_counter* livenessd_counter_create(void);
-void* livenessd_counter_delegate(livenessd_counter* counter);
-int livenessd_counter_steps(const livenessd_counter* counter); // −1: it wasn't asked
-void livenessd_counter_delete(livenessd_counter* counter);
+// A witness stands before a delegate, lets that take its part of the graph, and counts. Without one (NULL) it takes nothing itself and
+// counts what there is after those before it.
+typedef struct livenessd_witness livenessd_witness;
+livenessd_witness* livenessd_witness_create(void* delegate);
+void* livenessd_witness_delegate(livenessd_witness* witness);
+int livenessd_witness_steps(const livenessd_witness* witness); // of a call; −1: it wasn't asked
+int livenessd_witness_taken(const livenessd_witness* witness); // of these, those that a delegate runs
+void livenessd_witness_delete(livenessd_witness* witness);     // not the delegate
+
+// A plug-in with a delegate: what TensorFlow Lite's external delegates export.
+typedef struct {
+	void* create;
+	void (*destroy)(void* delegate);
+} livenessd_plugin;
+
+// livenessd_plugin_load opens the plug-in at path, which stays loaded. It returns NULL, or what is wrong, to be freed.
+char* livenessd_plugin_load(const char* path, livenessd_plugin* plugin);
+// livenessd_plugin_create makes a delegate, one caller at a time. said is what the plug-in reported meanwhile, to be freed, or NULL.
+void* livenessd_plugin_create(const livenessd_plugin* plugin, char** keys, char** values, size_t n, char** said);
+void livenessd_plugin_destroy(const livenessd_plugin* plugin, void* delegate);
+
+// livenessd_nnapi_missing returns NULL where NNAPI can be asked for, or what is wrong, to be freed.
+char* livenessd_nnapi_missing(void);
 
 #endif

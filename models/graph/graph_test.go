@@ -103,7 +103,7 @@ func TestFloat32ComputesWhatTheNetSays(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
-		for _, delegate := range []string{tflite.XNNPACK, tflite.None} {
+		for _, delegate := range []string{tflite.XNNPACK, tflite.CPU} {
 			pixels := picture(tt.net, 7)
 			want := all(tt.net, pixels)[1:]
 			got := answers(t, data, delegate, pixels)
@@ -158,7 +158,7 @@ func TestInt8RoundsEachOperatorOnce(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
-		for _, delegate := range []string{tflite.XNNPACK, tflite.None} {
+		for _, delegate := range []string{tflite.XNNPACK, tflite.CPU} {
 			for seed := range uint64(3) {
 				pixels := picture(&n, seed)
 				values := append([][]float32{all(&n, pixels)[0]}, answers(t, data, delegate, pixels)...)
@@ -276,7 +276,7 @@ func TestABiasThatIsHugeBesideItsWeightsFits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, delegate := range []string{tflite.XNNPACK, tflite.None} {
+	for _, delegate := range []string{tflite.XNNPACK, tflite.CPU} {
 		got := answers(t, data, delegate, make([]uint8, 16))[0]
 		if d := apart(got[:2], []float32{50, -3}); !(d < 0.2) {
 			t.Errorf("%s: %v, want 50 and -3", delegate, got[:2])

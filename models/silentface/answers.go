@@ -72,7 +72,7 @@ var (
 
 // check lets a converted net look at the pictures, with the delegate and with the built-in kernels.
 func check(rt *tflite.Runtime, delegate string, data []byte, int8 bool, answers []answer, allowed bounds) error {
-	for _, delegate := range slices.Compact([]string{cmp.Or(delegate, tflite.XNNPACK), tflite.None}) {
+	for _, delegate := range slices.Compact([]string{cmp.Or(delegate, tflite.XNNPACK), tflite.CPU}) {
 		if err := checkWith(rt, delegate, data, int8, answers, allowed); err != nil {
 			return fmt.Errorf("known answers with delegate %s: %w", delegate, err)
 		}

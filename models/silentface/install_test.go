@@ -175,7 +175,7 @@ func TestAnInt8NetThatIsFarOffIsFound(t *testing.T) {
 func TestInstallsWithoutADelegate(t *testing.T) {
 	rt := library(t)
 	from, all := made(t)
-	o := Options{From: from, Directory: t.TempDir(), Runtime: rt, Delegate: tflite.None}
+	o := Options{From: from, Directory: t.TempDir(), Runtime: rt, Delegate: tflite.CPU}
 	if done, err := install(context.Background(), o, all); err != nil || len(done) != 4 {
 		t.Errorf("%v, %v", done, err)
 	}
@@ -350,7 +350,7 @@ func TestUpstreamsNets(t *testing.T) {
 // compare lets two float nets look at drawn pictures. The first gives probabilities, the second logits.
 func compare(t *testing.T, rt *tflite.Runtime, earlier, now []byte) {
 	t.Helper()
-	a, err := open(rt, earlier, tflite.None, false, nil)
+	a, err := open(rt, earlier, tflite.CPU, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -237,7 +237,7 @@ func TestTheGraphComputesWhatUpstreamsCodeComputes(t *testing.T) {
 		int8    bool
 		allowed float64
 	}{{"float32", f.float32, false, 1e-5}, {"int8", f.int8, true, 0.05}} {
-		for _, delegate := range []string{tflite.XNNPACK, tflite.None} {
+		for _, delegate := range []string{tflite.XNNPACK, tflite.CPU} {
 			r, err := open(rt, tt.data, delegate, tt.int8, nil)
 			if err != nil {
 				t.Fatalf("%s, %s: %v", tt.name, delegate, err)
