@@ -125,6 +125,15 @@ func (d *Detector) Detect(m *frame.Image) ([]Face, error) {
 	return kept, nil
 }
 
+// surest is the largest face logit of the last picture.
+func (d *Detector) surest() float64 {
+	best := math.Inf(-1)
+	for _, l := range d.logits {
+		best = math.Max(best, float64(slices.Max(l)))
+	}
+	return best
+}
+
 // read takes the net's answers.
 func (d *Detector) read() error {
 	var errs []error

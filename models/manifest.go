@@ -3,9 +3,11 @@ package models
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -22,22 +24,31 @@ const (
 
 // Manifest describes a model beside its file: all that is needed to feed it and to read its answer.
 type Manifest struct {
-	Schema      int        `yaml:"schema"` // 1
-	Task        Task       `yaml:"task"`
-	Name        string     `yaml:"name"`
-	Version     string     `yaml:"version"`
-	Licence     string     `yaml:"licence"` // SPDX identifier
-	Description string     `yaml:"description,omitempty"`
-	TrainedOn   []Source   `yaml:"trained_on"`
-	File        string     `yaml:"file"`   // name of the .tflite in the same folder
-	SHA256      string     `yaml:"sha256"` // of that file, 64 hexadecimal digits
-	Input       Input      `yaml:"input"`
-	Crop        *Crop      `yaml:"crop,omitempty"`     // liveness
-	Output      *Output    `yaml:"output,omitempty"`   // liveness
-	Detector    *Heads     `yaml:"detector,omitempty"` // face detection
-	Thresholds  Thresholds `yaml:"thresholds"`
+	Schema      int      `yaml:"schema"` // 1
+	Task        Task     `yaml:"task"`
+	Name        string   `yaml:"name"`
+	Version     string   `yaml:"version"`
+	Licence     string   `yaml:"licence"` // SPDX identifier
+	Description string   `yaml:"description,omitempty"`
+	TrainedOn   []Source `yaml:"trained_on"`
+	File        string   `yaml:"file"`   // name of the .tflite in the same folder
+	SHA256      string   `yaml:"sha256"` // of that file, 64 hexadecimal digits
+	// Compiled are files of the same net for accelerators that need their own, by what they are compiled for: edgetpu, or a name that the
+	// configuration has, too.
+	Compiled   map[string]File `yaml:"compiled,omitempty"`
+	Input      Input           `yaml:"input"`
+	Crop       *Crop           `yaml:"crop,omitempty"`     // liveness
+	Output     *Output         `yaml:"output,omitempty"`   // liveness
+	Detector   *Heads          `yaml:"detector,omitempty"` // face detection
+	Thresholds Thresholds      `yaml:"thresholds"`
 	// Calibration, for liveness, says what an answer is worth as evidence. Absent: an answer is worth its log-odds, within ±4.
 	Calibration *Calibration `yaml:"calibration,omitempty"`
+}
+
+// File is a file beside the manifest that it vouches for.
+type File struct {
+	File   string `yaml:"file"`
+	SHA256 string `yaml:"sha256"`
 }
 
 // Source is a data set that a model was trained on.
@@ -164,11 +175,17 @@ func (m *Manifest) check() error {
 	if m.Licence == "" {
 		bad("licence is missing")
 	}
-	if !plainName.MatchString(m.File) || path.Ext(m.File) != ".tflite" {
-		bad("file %q: a plain name that ends in .tflite, in the folder of the manifest", m.File)
+	errs = append(errs, File{m.File, m.SHA256}.check()...)
+	if len(m.Compiled) > maxCompiled {
+		bad("compiled: %d files; at most %d", len(m.Compiled), maxCompiled)
 	}
-	if !hexDigest.MatchString(m.SHA256) {
-		bad("sha256 %q: 64 lower-case hexadecimal digits", m.SHA256)
+	for _, name := range slices.Sorted(maps.Keys(m.Compiled)) {
+		if !plainName.MatchString(name) {
+			bad("compiled %q: letters, digits, '.', '_' and '-', at most 64", name)
+		}
+		for _, err := range m.Compiled[name].check() {
+			bad("compiled: %s: %w", name, err)
+		}
 	}
 	errs = append(errs, m.Input.check()...)
 	switch m.Task {
@@ -180,6 +197,19 @@ func (m *Manifest) check() error {
 		bad("task %q: %s or %s", m.Task, FaceDetection, LivenessTask)
 	}
 	return errors.Join(errs...)
+}
+
+// maxCompiled bounds how many accelerators a model has files for.
+const maxCompiled = 8
+
+func (f File) check() (errs []error) {
+	if !plainName.MatchString(f.File) || path.Ext(f.File) != ".tflite" {
+		errs = append(errs, fmt.Errorf("file %q: a plain name that ends in .tflite, in the folder of the manifest", f.File))
+	}
+	if !hexDigest.MatchString(f.SHA256) {
+		errs = append(errs, fmt.Errorf("sha256 %q: 64 lower-case hexadecimal digits", f.SHA256))
+	}
+	return errs
 }
 
 func (in *Input) check() (errs []error) {

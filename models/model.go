@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/livenessd/livenessd/tflite"
 )
@@ -37,7 +39,9 @@ type Model struct {
 	Signer string
 	Card   string // README.md in the folder, "" where there is none
 
-	manifest []byte // as it was read
+	manifest []byte            // as it was read
+	compiled map[string][]byte // the other files
+	folder   string            // "" for what is inside this program
 }
 
 // Load reads the model in a folder of fsys and checks the file's SHA-256 over the bytes that it returns. from names fsys
@@ -62,19 +66,34 @@ func load(fsys fs.FS, folder, from string, t *Trust) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := read(fsys, path.Join(folder, m.File), MaxFile)
+	data, err := vouched(fsys, folder, where, File{m.File, m.SHA256})
 	if err != nil {
-		return nil, fmt.Errorf("models: read %s: %w", path.Join(where, m.File), err)
+		return nil, err
 	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != m.SHA256 {
-		return nil, &Refusal{What: fmt.Sprintf("%s has SHA-256 %x, its manifest says %s", path.Join(where, m.File), sum, m.SHA256),
-			hint: "the file is damaged or was replaced: install the model again"}
+	compiled := map[string][]byte{}
+	for _, name := range slices.Sorted(maps.Keys(m.Compiled)) {
+		if compiled[name], err = vouched(fsys, folder, where, m.Compiled[name]); err != nil {
+			return nil, err
+		}
 	}
 	card, err := read(fsys, path.Join(folder, CardFile), MaxCard)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("models: read %s: %w", path.Join(where, CardFile), err)
 	}
-	return &Model{Manifest: *m, Data: data, From: where, Signer: signer, Card: string(card), manifest: text}, nil
+	return &Model{Manifest: *m, Data: data, From: where, Signer: signer, Card: string(card), manifest: text, compiled: compiled}, nil
+}
+
+// vouched reads a file and checks its SHA-256.
+func vouched(fsys fs.FS, folder, where string, f File) ([]byte, error) {
+	data, err := read(fsys, path.Join(folder, f.File), MaxFile)
+	if err != nil {
+		return nil, fmt.Errorf("models: read %s: %w", path.Join(where, f.File), err)
+	}
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != f.SHA256 {
+		return nil, &Refusal{What: fmt.Sprintf("%s has SHA-256 %x, its manifest says %s", path.Join(where, f.File), sum, f.SHA256),
+			hint: "the file is damaged or was replaced: install the model again"}
+	}
+	return data, nil
 }
 
 func read(fsys fs.FS, name string, limit int64) ([]byte, error) {
@@ -132,15 +151,31 @@ func Shipped(t Task) (*Model, error) {
 
 // Options is how a model is run.
 type Options struct {
-	Threads  int    // 0: one
-	Delegate string // as in tflite.Options; "" for its default
+	Threads  int              `json:"threads"`            // 0: one
+	Delegate string           `json:"delegate,omitempty"` // as in tflite.Options; "" for its default
+	Library  string           `json:"library,omitempty"`  // likewise
+	Settings []tflite.Setting `json:"settings,omitempty"` // likewise
+	// Compiled is what a model's file must be compiled for; "" is the model's usual file. A model that has none is run by Otherwise, a delegate
+	// that needs none; "" is an error.
+	Compiled  string `json:"compiled,omitempty"`
+	Otherwise string `json:"otherwise,omitempty"`
+	// Watch, if it isn't nil, gives whoever is told of the calls of a model's net.
+	Watch func(model string) Call `json:"-"`
+}
+
+// Call is told of the calls of one net, in the goroutine that makes them: of each before and after, and when there are no more.
+type Call interface {
+	Begin() error    // an error keeps the net from being called
+	End(error) error // takes what the library said, and says what counts: an answer that comes too late is none
+	Close()
 }
 
 // network is an interpreter whose one input is a picture.
 type network struct {
 	*tflite.Interpreter
-	in  Input
-	pix []byte // the picture as bytes, in the order of the channels
+	in   Input
+	pix  []byte // the picture as bytes, in the order of the channels
+	call Call   // nil: nobody watches
 }
 
 func openNetwork(rt *tflite.Runtime, m *Model, o Options, outputs []tflite.TensorSpec) (*network, error) {
@@ -148,12 +183,55 @@ func openNetwork(rt *tflite.Runtime, m *Model, o Options, outputs []tflite.Tenso
 	if err != nil {
 		return nil, err
 	}
-	ip, err := rt.New(m.Data, tflite.Options{SHA256: m.SHA256, Threads: o.Threads, Delegate: o.Delegate,
-		Inputs: []tflite.TensorSpec{spec}, Outputs: outputs})
+	t := tflite.Options{SHA256: m.SHA256, Threads: o.Threads, Delegate: o.Delegate, Library: o.Library, Settings: o.Settings,
+		Inputs: []tflite.TensorSpec{spec}, Outputs: outputs}
+	data := m.Data
+	if compiled, is := m.compiled[o.Compiled]; is {
+		data, t.SHA256 = compiled, m.Compiled[o.Compiled].SHA256
+	} else if o.Compiled != "" {
+		if o.Otherwise == "" {
+			return nil, fmt.Errorf("models: open %s %s (%s): %w", m.Name, m.Version, m.From, &uncompiled{o.Compiled})
+		}
+		t.Delegate, t.Library, t.Settings = o.Otherwise, "", nil
+	}
+	ip, err := rt.New(data, t)
 	if err != nil {
 		return nil, fmt.Errorf("models: open %s %s (%s): %w", m.Name, m.Version, m.From, err)
 	}
-	return &network{Interpreter: ip, in: m.Input, pix: make([]byte, m.Input.Width*m.Input.Height*3)}, nil
+	n := &network{Interpreter: ip, in: m.Input, pix: make([]byte, m.Input.Width*m.Input.Height*3)}
+	if o.Watch != nil {
+		n.call = o.Watch(m.Name)
+	}
+	return n, nil
+}
+
+// uncompiled is that a model has no file for an accelerator.
+type uncompiled struct{ what string }
+
+func (e *uncompiled) Error() string { return "it has no file that is compiled for " + e.what }
+
+// Hint is what a technician should do.
+func (e *uncompiled) Hint() string {
+	return "compile the net with the accelerator's compiler, and name the file in the manifest under compiled: models/BUNDLE.md"
+}
+
+// Close frees the net. It is idempotent.
+func (n *network) Close() error {
+	if n.call != nil {
+		n.call.Close()
+	}
+	return n.Interpreter.Close()
+}
+
+// invoke runs the net on what its input holds.
+func (n *network) invoke() error {
+	if n.call == nil {
+		return n.Invoke()
+	}
+	if err := n.call.Begin(); err != nil {
+		return err
+	}
+	return n.call.End(n.Invoke())
 }
 
 func (in *Input) spec() (tflite.TensorSpec, error) {
@@ -208,7 +286,7 @@ func (n *network) run() error {
 			t[i] = (float32(p) + shift[i%3]) * scale[i%3]
 		}
 	}
-	return n.Invoke()
+	return n.invoke()
 }
 
 // ErrNotFinite is a net's answer that is no number: it is no evidence, in either direction.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -89,11 +90,7 @@ func prober(rt *tflite.Runtime, m *Model, o Options) (look func(*frame.Image) (f
 			if _, err := d.Detect(p); err != nil {
 				return 0, err
 			}
-			surest := math.Inf(-1)
-			for _, l := range d.logits {
-				surest = math.Max(surest, float64(slices.Max(l)))
-			}
-			return surest, nil
+			return d.surest(), nil
 		}, d, nil
 	}
 	l, err := NewLiveness(rt, m, o)
@@ -182,7 +179,8 @@ type Prober struct {
 
 // probeRequest is what the parent writes to the child's standard input.
 type probeRequest struct {
-	Folder  string    `json:"folder"`
+	Folder  string    `json:"folder,omitempty"`
+	Trial   *trial    `json:"trial,omitempty"` // in place of the folder
 	Runtime string    `json:"runtime"`
 	Options []Options `json:"options"`
 	Keys    []string  `json:"keys"`
@@ -193,6 +191,7 @@ type probeRequest struct {
 // probeAnswer is what the child writes to its standard output.
 type probeAnswer struct {
 	Report *ProbeReport `json:"report,omitempty"`
+	Trial  *Trial       `json:"trial,omitempty"`
 	Stage  Stage        `json:"stage,omitempty"`
 	Why    string       `json:"why,omitempty"`
 	Hint   string       `json:"hint,omitempty"`
@@ -203,24 +202,45 @@ const maxProbeOutput = 64 << 10
 
 // Probe tries the model in a folder. What is wrong with the model is a *ProbeError.
 func (p *Prober) Probe(ctx context.Context, folder string) (ProbeReport, error) {
-	if len(p.Command) == 0 {
-		return ProbeReport{}, errors.New("models: probe: no command for the child")
-	}
-	q := probeRequest{Folder: folder, Runtime: p.Runtime, Options: p.Options, Keys: p.Trust.Keys(), Memory: p.Memory}
-	limit := p.Limit
-	if limit <= 0 {
-		limit = time.Minute
-	}
-	q.Seconds = uint64(limit/time.Second) + 1
+	q := probeRequest{Folder: folder, Options: p.Options, Memory: p.Memory}
 	if q.Memory == 0 && math.MaxUint == math.MaxUint64 {
 		q.Memory = 2 << 30
 	}
 	if len(q.Options) == 0 {
 		q.Options = []Options{{}}
 	}
+	failed := func(s Stage, hint, why string) (ProbeReport, error) {
+		return ProbeReport{}, &ProbeError{folder, s, why, hint}
+	}
+	a, err := p.ask(ctx, &q)
+	switch {
+	case err != nil:
+		return ProbeReport{}, fmt.Errorf("models: probe %s: %w", folder, err)
+	case a.Stage == StageHang:
+		return failed(a.Stage, harmful, "the model hung: the process that tried it "+a.Why)
+	case a.Stage == StageCrash:
+		return failed(a.Stage, harmful, "the model crashed the process that tried it: "+a.Why)
+	case a.Report == nil:
+		return failed(a.Stage, a.Hint, a.Why)
+	}
+	return *a.Report, nil
+}
+
+const harmful = "don't use this model: the file is damaged, or made to do harm"
+
+// ask lets a child try. What becomes of it is in the answer: it died (StageCrash), or was stopped (StageHang).
+func (p *Prober) ask(ctx context.Context, q *probeRequest) (*probeAnswer, error) {
+	if len(p.Command) == 0 {
+		return nil, errors.New("no command for the child")
+	}
+	limit := p.Limit
+	if limit <= 0 {
+		limit = time.Minute
+	}
+	q.Runtime, q.Keys, q.Seconds = p.Runtime, p.Trust.Keys(), uint64(limit/time.Second)+1
 	request, err := json.Marshal(q)
 	if err != nil {
-		return ProbeReport{}, fmt.Errorf("models: probe %s: %w", folder, err)
+		return nil, err
 	}
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -229,29 +249,22 @@ func (p *Prober) Probe(ctx context.Context, folder string) (ProbeReport, error) 
 	out, complaints := &bounded{limit: maxProbeOutput}, &bounded{limit: maxProbeOutput}
 	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(request), out, complaints
 	err = c.Run()
-	failed := func(s Stage, hint, format string, args ...any) (ProbeReport, error) {
-		return ProbeReport{}, &ProbeError{folder, s, fmt.Sprintf(format, args...), hint}
-	}
-	const hint = "don't use this model: the file is damaged, or made to do harm"
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return ProbeReport{}, fmt.Errorf("models: probe %s: %w", folder, ctx.Err())
+		return nil, ctx.Err()
 	case limited.Err() != nil:
-		return failed(StageHang, hint, "the model hung: the process that tried it was stopped after %v", limit)
+		return &probeAnswer{Stage: StageHang, Why: fmt.Sprintf("was stopped after %v", limit)}, nil
 	case errors.As(err, &exit):
-		return failed(StageCrash, hint, "the model crashed the process that tried it (%v)%s", exit, telling(complaints.buf.Bytes()))
+		return &probeAnswer{Stage: StageCrash, Why: exit.Error() + telling(complaints.buf.Bytes())}, nil
 	case err != nil:
-		return ProbeReport{}, fmt.Errorf("models: probe %s: start a child process: %w", folder, err)
+		return nil, fmt.Errorf("start a child process: %w", err)
 	}
 	var a probeAnswer
-	if err := json.Unmarshal(out.buf.Bytes(), &a); err != nil || a.Report == nil && a.Stage == "" {
-		return failed(StageCrash, hint, "the process that tried the model gave no answer%s", telling(complaints.buf.Bytes()))
+	if err := json.Unmarshal(out.buf.Bytes(), &a); err != nil || a.Report == nil && a.Trial == nil && a.Stage == "" {
+		return &probeAnswer{Stage: StageCrash, Why: "it gave no answer" + telling(complaints.buf.Bytes())}, nil
 	}
-	if a.Report == nil {
-		return failed(a.Stage, a.Hint, "%s", a.Why)
-	}
-	return *a.Report, nil
+	return &a, nil
 }
 
 // telling is the line in which a process that died says why, for people.
@@ -276,8 +289,11 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// patience is how much longer than it may a child lives whose parent is gone.
+const patience = 10 * time.Second
+
 // ServeProbe is the child of a Prober: it reads what to try from in, tries it, and writes the answer to out. It limits its
-// own processor time and memory, so that it ends even where its parent is gone; the process must do nothing else.
+// own time and memory, so that it ends even where its parent is gone; the process must do nothing else.
 func ServeProbe(in io.Reader, out io.Writer) error {
 	var q probeRequest
 	if err := json.NewDecoder(io.LimitReader(in, 1<<20)).Decode(&q); err != nil {
@@ -286,8 +302,17 @@ func ServeProbe(in io.Reader, out io.Writer) error {
 	if err := limitProcess(q.Seconds, q.Memory); err != nil {
 		return fmt.Errorf("models: limit the probe: %w", err)
 	}
-	report, stage, err := q.try()
-	a := probeAnswer{Report: report}
+	// What waits for a device takes no processor time.
+	end := time.AfterFunc(time.Duration(min(q.Seconds, 24*60*60))*time.Second+patience, func() { os.Exit(1) })
+	defer end.Stop()
+	var a probeAnswer
+	var stage Stage
+	var err error
+	if q.Trial != nil {
+		a.Trial, stage, err = q.tryDelegate()
+	} else {
+		a.Report, stage, err = q.try()
+	}
 	if err != nil {
 		a = probeAnswer{Stage: stage, Why: err.Error()}
 		var h interface{ Hint() string }
@@ -298,14 +323,20 @@ func ServeProbe(in io.Reader, out io.Writer) error {
 	return json.NewEncoder(out).Encode(a)
 }
 
-func (q *probeRequest) try() (*ProbeReport, Stage, error) {
+// open loads what every trial needs.
+func (q *probeRequest) open() (*tflite.Runtime, *Trust, Stage, error) {
 	rt, err := tflite.Load(tflite.LoadOptions{Path: q.Runtime})
 	if err != nil {
-		return nil, StageRuntime, err
+		return nil, nil, StageRuntime, err
 	}
 	trust, err := NewTrust(q.Keys)
+	return rt, trust, StageBundle, err
+}
+
+func (q *probeRequest) try() (*ProbeReport, Stage, error) {
+	rt, trust, stage, err := q.open()
 	if err != nil {
-		return nil, StageBundle, err
+		return nil, stage, err
 	}
 	m, err := trust.LoadFolder(q.Folder)
 	if err != nil {

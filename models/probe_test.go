@@ -106,7 +106,7 @@ func TestAProbeTellsHowAModelFails(t *testing.T) {
 	}{
 		{"a liveness net that is whole", "serve", good, nil, "", ""},
 		{"a detector that is whole", "serve", finder, nil, "", ""},
-		{"the second delegate", "serve", good, func(p *Prober) { p.Options = []Options{{Delegate: "abacus"}, {Delegate: tflite.None}} }, "", ""},
+		{"the second delegate", "serve", good, func(p *Prober) { p.Options = []Options{{Delegate: "abacus"}, {Delegate: tflite.CPU}} }, "", ""},
 		{"a damaged file", "serve", damaged, nil, StageBundle, "MODEL_REFUSED"},
 		{"no bundle", "serve", dir, nil, StageBundle, "no such file"},
 		{"an unsigned one", "serve", good, func(p *Prober) { p.Trust = trust }, StageBundle, "MODEL_REFUSED"},

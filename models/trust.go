@@ -129,7 +129,12 @@ func parseKeys(data []byte) ([]ed25519.PublicKey, error) {
 
 // LoadFolder reads the model in a folder of this machine, as the package's LoadFolder does, and checks who signed it.
 func (t *Trust) LoadFolder(folder string) (*Model, error) {
-	return load(os.DirFS(folder), ".", folder, t)
+	m, err := load(os.DirFS(folder), ".", folder, t)
+	if err != nil {
+		return nil, err
+	}
+	m.folder = folder
+	return m, nil
 }
 
 // verify tells which key signed the manifest, "" where nobody needs to have signed it and nobody has, or nobody known.
