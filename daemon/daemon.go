@@ -53,8 +53,9 @@ type Options struct {
 	OpenCamera func(name string, c config.Camera) (Camera, error)
 	// Stateless keeps nothing on the disk, and so takes no requests.
 	Stateless bool
-	// Engine is one that was opened for this configuration; nil: Run opens it.
+	// Engine is one that was opened for this configuration; nil: Run opens it, with Opener.
 	Engine *Engine
+	Opener Opener // without a Log of its own it has this one's
 	// Pulse is told what moves and how it is doing; nil for nobody.
 	Pulse *Pulse
 	// Timelines remembers the newest frames and verdicts; nil for nobody.
@@ -67,15 +68,30 @@ type Options struct {
 	Ready func(*Engine)
 }
 
+func (o *Options) open(ctx context.Context) (*Engine, error) {
+	if o.Opener.Log == nil {
+		o.Opener.Log = o.Log
+	}
+	return o.Opener.Open(ctx, o.Config)
+}
+
 // Run is the daemon: it returns when ctx ends, with nil, or when it can't go on.
 func Run(ctx context.Context, o Options) error {
 	e := o.Engine
 	if e == nil {
 		var err error
-		if e, err = OpenEngine(o.Config, o.Log); err != nil {
+		if e, err = o.open(ctx); err != nil {
 			return err
 		}
 	}
+	if err := e.using(); err != nil {
+		o.Log.Warn("nothing can be remembered of delegates", "error", err)
+	}
+	defer func() {
+		if err := e.book.Done(); err != nil {
+			o.Log.Warn("nothing can be remembered of delegates", "error", err)
+		}
+	}()
 	id, err := newIdentity(o.Config)
 	if err != nil {
 		return &fault{ErrInternal, err, ""}
@@ -147,6 +163,7 @@ func Run(ctx context.Context, o Options) error {
 	host := &told{out, o.Pulse, o.Timelines, o.View}
 	over := o.Pulse.runs(names, client.Status)
 	defer over()
+	o.Pulse.engine(e.Delegates)
 	if !o.Stateless {
 		d = newDesk(o, e, id, host)
 		d.info = func() mqtt.Info {
@@ -162,8 +179,20 @@ func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
+	patience := parting
 	defer func() {
-		wg.Wait()
+		// A call into a library may never return, nor will the goroutine that made it.
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			wg.Wait()
+		}()
+		enough := time.NewTimer(patience)
+		defer enough.Stop()
+		select {
+		case <-ended:
+		case <-enough.C:
+		}
 		if d != nil {
 			d.close()
 		}
@@ -196,6 +225,10 @@ func Run(ctx context.Context, o Options) error {
 	}
 	unseen := o.View.runs(seen(o, id, e, d, meters, client.Status))
 	defer unseen()
+	watched := make(chan *stuck, 1)
+	if e.guard != nil {
+		wg.Go(func() { watched <- e.guard.run(ctx) })
+	}
 	if o.Ready != nil {
 		o.Ready(e)
 	}
@@ -206,12 +239,38 @@ func Run(ctx context.Context, o Options) error {
 	case err := <-failed:
 		cancel()
 		return err
+	case s := <-watched:
+		if s == nil { // ctx ended
+			o.Log.Info("stopping")
+			return nil
+		}
+		patience = farewell
+		err := &fault{ErrAgain, fmt.Errorf("daemon: delegate %s: %w", e.Delegate(), s), restarted}
+		o.Log.Error("the delegate is stuck", "delegate", e.Delegate(), "model", s.model, "error", s)
+		e.condemn(s, o.Log)
+		client.Announce()
+		for _, name := range names {
+			if d != nil {
+				d.camera(name, mqtt.CodeProcessingErr)
+			}
+			host.SetCameraState(name, mqtt.CameraState{Schema: 1, State: camera.StateFailed, Code: mqtt.CodeProcessingErr, Error: err.Error(), Hint: restarted,
+				Since: mqtt.Time(time.Now())})
+		}
+		cancel()
+		return err
 	}
 }
 
+// farewell is how long a run that ends because a delegate is stuck waits for its goroutines, and parting how long any other does: they need
+// some milliseconds, and systemd waits for longer before it kills.
+const (
+	farewell = 2 * time.Second
+	parting  = 10 * time.Second
+)
+
 // Prepare opens the engine of a configuration, and finds what Run would refuse in it, without touching what only one run at a time can have.
-func Prepare(o Options) (*Engine, error) {
-	e, err := OpenEngine(o.Config, o.Log)
+func Prepare(ctx context.Context, o Options) (*Engine, error) {
+	e, err := o.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -318,9 +377,17 @@ func info(o Options, e *Engine) mqtt.Info {
 	return mqtt.Info{
 		Schema: 1, Device: o.Config.Device, Version: o.Version,
 		Models:  list,
-		Runtime: e.Runtime.Version(), Delegate: e.Delegate(),
+		Runtime: e.Runtime.Version(), Delegate: e.Delegate(), Delegates: delegates(e),
 		Cameras: slices.Sorted(maps.Keys(o.Config.Cameras)),
 	}
+}
+
+func delegates(e *Engine) (all []mqtt.DelegateInfo) {
+	for _, t := range e.Delegates() {
+		all = append(all, mqtt.DelegateInfo{Delegate: t.Delegate, State: t.State, Error: t.Error, Hint: t.Hint, MedianMS: t.Median, Note: t.Note,
+			RetryAt: mqtt.Time(t.Until)})
+	}
+	return all
 }
 
 var _ io.Closer = (Camera)(nil)

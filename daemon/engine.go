@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,8 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
+	"sync"
 
+	"github.com/livenessd/livenessd/daemon/blame"
 	"github.com/livenessd/livenessd/daemon/config"
 	"github.com/livenessd/livenessd/models"
 	"github.com/livenessd/livenessd/tflite"
@@ -21,6 +23,14 @@ type Engine struct {
 	Detector *models.Model
 	Liveness *models.Panel
 	options  models.Options // the delegate is the one that was chosen
+	trial    models.Trial   // how it did
+	guard    *guard
+	book     *blame.Book // where its doings are remembered
+	key      string      // what is blamed
+	label    string
+
+	mu    sync.Mutex
+	tried []Tried
 }
 
 // LoadModels reads the models that the configuration names and checks their digests, and their signatures where it has
@@ -109,71 +119,26 @@ func ModelFolder(c config.Config, name string) string {
 	return filepath.Join(c.Models.Directory, name)
 }
 
-// OpenEngine loads the runtime and the models, and lets all nets answer the shipped golden pictures.
+// OpenEngine opens an engine in this process alone.
 func OpenEngine(c config.Config, log *slog.Logger) (*Engine, error) {
-	rt, err := tflite.Load(tflite.LoadOptions{Path: c.Models.Runtime})
-	if err != nil {
-		return nil, &fault{ErrUnavailable, err, "install the TensorFlow Lite C library beside livenessd, or name it with models.runtime or LIVENESSD_TFLITE"}
-	}
-	d, l, err := LoadModels(c)
-	if err != nil {
-		return nil, err
-	}
-	e := &Engine{Runtime: rt, Detector: d, Liveness: l}
-	start := time.Now()
-	if err := e.choose(c.Inference, log); err != nil {
-		return nil, err
-	}
-	log.Info("models ready", "detector", d.Name+" "+d.Version, "liveness", l.Name+" "+l.Version, "delegate", e.options.Delegate,
-		"tensorflow_lite", rt.Version(), "library", rt.Path(), "self_test_ms", time.Since(start).Milliseconds())
-	return e, nil
-}
-
-// choose takes the first delegate of the preference that all nets run on and pass the self-test with.
-func (e *Engine) choose(c config.Inference, log *slog.Logger) error {
-	var errs []error
-	for _, name := range c.Delegate {
-		e.options = models.Options{Threads: c.Threads, Delegate: name}
-		err := e.selfTest()
-		if err == nil {
-			return nil
-		}
-		log.Warn("delegate can't be used", "delegate", name, "error", err)
-		errs = append(errs, err)
-	}
-	if len(errs) == 0 {
-		return &fault{ErrConfig, errors.New("daemon: inference.delegate is empty"), "name at least one of xnnpack and none"}
-	}
-	return errors.Join(errs...)
+	return Opener{Log: log}.Open(context.Background(), c)
 }
 
 // Delegate names what runs the nets.
 func (e *Engine) Delegate() string { return e.options.Delegate }
 
+// unfit is what to do about a model that can't be opened.
+const unfit = "the model doesn't fit its manifest or this runtime; choose another, or none for the shipped one"
+
 // Nets opens the nets for one goroutine. close frees them.
 func (e *Engine) Nets() (d *models.Detector, l *models.Ensemble, close func() error, err error) {
-	const hint = "the model doesn't fit its manifest or this runtime; choose another, or none for the shipped one"
 	d, err = models.NewDetector(e.Runtime, e.Detector, e.options)
 	if err != nil {
-		return nil, nil, nil, &fault{ErrConfig, err, hint}
+		return nil, nil, nil, &fault{ErrConfig, err, unfit}
 	}
 	l, err = models.NewEnsemble(e.Runtime, e.Liveness, e.options)
 	if err != nil {
-		return nil, nil, nil, errors.Join(&fault{ErrConfig, err, hint}, d.Close())
+		return nil, nil, nil, errors.Join(&fault{ErrConfig, err, unfit}, d.Close())
 	}
 	return d, l, func() error { return errors.Join(l.Close(), d.Close()) }, nil
-}
-
-// selfTest lets the nets answer the golden pictures.
-func (e *Engine) selfTest() error {
-	d, l, closeNets, err := e.Nets()
-	if err != nil {
-		return err
-	}
-	err = models.SelfTest(d, l.Nets()...)
-	if err := errors.Join(err, closeNets()); err != nil {
-		return &fault{ErrInternal, fmt.Errorf("self-test: %w", err),
-			"the models don't answer as they did when they were made: the library or the processor is at fault; don't use this machine for access control"}
-	}
-	return nil
 }

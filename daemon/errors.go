@@ -2,11 +2,12 @@ package daemon
 
 import "errors"
 
-// What kept the daemon from starting, for the exit code.
+// What kept the daemon from starting, or from going on, for the exit code.
 var (
 	ErrConfig      = errors.New("the configuration asks for what can't be had")
 	ErrUnavailable = errors.New("a needed part is absent")
 	ErrInternal    = errors.New("internal error")
+	ErrAgain       = errors.New("it must be started again") // as another process
 )
 
 // fault is an error of a kind, with what a technician should do.

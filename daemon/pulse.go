@@ -27,6 +27,7 @@ type Pulse struct {
 	health  Health
 	broker  func() mqtt.Status // of the run that is on; nil for none
 	figures *func() Figures    // the same
+	tried   func() []Tried     // of the engine that was used last; nil for none
 }
 
 // part is something that must move: it says so itself, or can be asked.
@@ -52,9 +53,11 @@ type Health struct {
 	Stuck   []string       `json:"stuck,omitempty"` // parts that don't move
 	Cameras []CameraHealth `json:"cameras,omitempty"`
 	Broker  *BrokerHealth  `json:"broker,omitempty"`
-	Verdict *LastVerdict   `json:"verdict,omitempty"`
-	Trouble *Trouble       `json:"trouble,omitempty"` // the newest, over or not
-	Refused *Trouble       `json:"refused,omitempty"` // why the newest configuration isn't in effect
+	// Delegates is what became of those that the configuration prefers.
+	Delegates []Tried      `json:"delegates,omitempty"`
+	Verdict   *LastVerdict `json:"verdict,omitempty"`
+	Trouble   *Trouble     `json:"trouble,omitempty"` // the newest, over or not
+	Refused   *Trouble     `json:"refused,omitempty"` // why the newest configuration isn't in effect
 }
 
 // The phases of a daemon.
@@ -263,6 +266,16 @@ func (p *Pulse) runs(cameras []string, broker func() mqtt.Status) (end func()) {
 	})
 }
 
+// engine notes who knows what became of the delegates.
+func (p *Pulse) engine(tried func() []Tried) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tried = tried
+}
+
 // camera notes what a camera does.
 func (p *Pulse) camera(name string, s mqtt.CameraState) {
 	if p == nil {
@@ -329,8 +342,12 @@ func (p *Pulse) judged(v mqtt.Verdict) {
 func (p *Pulse) Health(limit time.Duration) Health {
 	stuck := p.stuck(limit)
 	p.mu.Lock()
-	ask := p.broker
+	ask, tried := p.broker, p.tried
 	p.mu.Unlock()
+	var delegates []Tried
+	if tried != nil {
+		delegates = tried()
+	}
 	var b *BrokerHealth
 	if ask != nil { // without the lock, as above
 		s := ask()
@@ -344,7 +361,7 @@ func (p *Pulse) Health(limit time.Duration) Health {
 	if was := p.health.Broker; b != nil && b.Error != "" && (was == nil || was.Error != b.Error) {
 		p.trouble(b.Error, b.Hint)
 	}
-	p.health.Broker = b
+	p.health.Broker, p.health.Delegates = b, delegates
 	p.health.Stuck = stuck
 	h := p.health
 	h.Cameras = slices.Clone(h.Cameras)
@@ -377,6 +394,9 @@ func (h *Health) Line() string {
 			}
 		}
 		say = append(say, line)
+	}
+	if d := h.Delegates; len(d) > 0 && d[0].State != mqtt.DelegateUsed {
+		say = append(say, "without delegate "+d[0].Delegate+": "+d[0].Error)
 	}
 	if b := h.Broker; b != nil {
 		switch {

@@ -47,6 +47,9 @@ type Info struct {
 	Delegate string      `json:"delegate"`
 	Cameras  []string    `json:"cameras"`
 
+	// Delegates is what became of each delegate that the configuration prefers, in its order.
+	Delegates []DelegateInfo `json:"delegates,omitempty"`
+
 	// Keys are what its verdicts are signed with: the one in use first, and then those that it replaced. As a JSON Web Key Set has them, so
 	// that this document is one. None where verdicts aren't signed. Whoever can alter this can alter the verdicts: keys are to be had
 	// from the device itself.
@@ -54,6 +57,28 @@ type Info struct {
 
 	// Journal is left out where verdicts are kept in memory by intention. The Client sets it.
 	Journal *JournalInfo `json:"journal,omitempty"`
+}
+
+// DelegateState is what became of a delegate.
+type DelegateState string
+
+// The states of delegates.
+const (
+	DelegateUsed    DelegateState = "used"
+	DelegateRefused DelegateState = "refused" // it can't be had, or its answers are wrong
+	DelegateResting DelegateState = "resting" // it went wrong lately, and isn't tried now
+	DelegateUntried DelegateState = "untried" // one that is liked better is used
+)
+
+// DelegateInfo is what became of a delegate, and why.
+type DelegateInfo struct {
+	Delegate string        `json:"delegate"`
+	State    DelegateState `json:"state"`
+	Error    string        `json:"error,omitempty"`
+	Hint     string        `json:"hint,omitempty"` // what a technician should do
+	MedianMS float64       `json:"median_ms,omitempty"`
+	Note     string        `json:"note,omitempty"`
+	RetryAt  Time          `json:"retry_at,omitzero"`
 }
 
 // KeyInfo is a public key as a JSON Web Key, with the times from and until which it signed.

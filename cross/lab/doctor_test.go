@@ -49,7 +49,7 @@ var injections = []injected{
 	{"library_garbage", 69, "library", "", "failure", "/run/garbage.so", "put libtensorflowlite_c.so beside the livenessd binary", false},
 	{"library_of_another_machine", 69, "library", "", "failure", "it is for AARCH64, this machine is X86_64", "put libtensorflowlite_c.so", false},
 	{"library_too_old", 69, "library", "", "failure", `it is version "1.9.0"; need 2.x`, "put libtensorflowlite_c.so", false},
-	{"library_of_another_version", 0, "models", "self-test", "warning", "the nets fall back to delegate none", "see why the better one failed", false},
+	{"library_of_another_version", 0, "models", "self-test", "warning", "the nets fall back to delegate cpu", "see why the better one failed", false},
 	{"damaged_model", 78, "models", "digests", "failure", "MODEL_REFUSED", "the file is damaged or was replaced: install the model again", true},
 	{"another_model_file", 78, "models", "self-test", "failure", "/host/swapped", "", false},
 	{"lying_library", 70, "models", "self-test", "failure", "models: self-test on ", "don't use this machine for access control", false},

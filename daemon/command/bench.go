@@ -82,9 +82,12 @@ func (a *app) bench() *cobra.Command {
 				}
 			}
 		}
-		end := benchEnd{RSS: daemon.ResidentBytes(), Delegate: judge.Delegate(), Runtime: e.Runtime.Version()}
+		end := benchEnd{RSS: daemon.ResidentBytes(), Delegate: e.Delegate(), Runtime: e.Runtime.Version(), Delegates: e.Delegates()}
 		if a.json {
 			return a.printJSON(end)
+		}
+		if err := a.printTried(end.Delegates); err != nil {
+			return err
 		}
 		_, err = fmt.Fprintf(a.Stdout, "resident memory %.1f MB, delegate %s, TensorFlow Lite %s\n", float64(end.RSS)/1e6, end.Delegate, end.Runtime)
 		return err
@@ -114,6 +117,8 @@ type benchEnd struct {
 	RSS      int64  `json:"rss_bytes"`
 	Delegate string `json:"delegate"`
 	Runtime  string `json:"runtime"`
+	// Delegates is what became of those that the configuration prefers.
+	Delegates []daemon.Tried `json:"delegates"`
 }
 
 var stageNames = []string{"decode", "detect", "crop", "judge", "cues", "total"}

@@ -102,6 +102,8 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &f):
 		return f.code
+	case errors.Is(err, daemon.ErrAgain): // whatever else there is to say
+		return ExitTryAgain
 	case errors.As(err, &problems):
 		return ExitConfig
 	case errors.Is(err, systemd.ErrOption):

@@ -59,7 +59,7 @@ func (a *app) runDemo(ctx context.Context, cfg config.Config, clip, once bool) (
 	if err != nil {
 		return err
 	}
-	o.Config = cfg
+	o.Config, o.Opener = cfg, a.opener(log)
 	if err := a.tryModels(ctx, cfg); err != nil {
 		return err
 	}

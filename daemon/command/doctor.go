@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -30,7 +31,7 @@ func (a *app) doctor() *cobra.Command {
 	c.RunE = func(c *cobra.Command, names []string) error {
 		ctx, host := c.Context(), doctor.ThisHost()
 		p := doctor.Admit(ctx, doctor.Options{Host: host, ConfigPath: a.configPath, Version: a.Version, Unit: *unit, User: *user,
-			Try: a.tryModels})
+			Try: a.tryModels, Engine: a.opener(slog.New(slog.DiscardHandler)).Open})
 		r := doctor.Report{Version: a.Version, At: host.Now().UTC()}
 		checks, err := chosen(p.Checks(), names)
 		if err != nil {

@@ -25,7 +25,7 @@ func (a *app) modelsProbe() *cobra.Command {
 		Use:   "probe NAME|DIR",
 		Short: "Try a model in a child process",
 		Long: "Loads a model in a child process that is limited in time and memory, and lets it look at some pictures: its answers must be\n" +
-			"numbers, the same for the same picture, and not the same for all. NAME is a model in models.directory, DIR a bundle's folder.\n" +
+			"numbers, the same for the same picture, and not the same for all. Then each accelerator of inference.delegate is tried on it. NAME is a model in models.directory, DIR a bundle's folder.\n" +
 			"A file that crashes or hangs the library ends the child alone. The probe says nothing of how good a model is.",
 		Args: usageArgs(cobra.ExactArgs(1)),
 	}
@@ -47,13 +47,45 @@ func (a *app) modelsProbe() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.json {
-			return a.printJSON(r)
+		tried, err := a.tryOn(c.Context(), cfg, trust, daemon.ModelFolder(cfg, args[0]))
+		if err != nil {
+			return err
 		}
-		_, err = fmt.Fprintf(a.Stdout, "%s %s for %s runs: %d pictures, %.2f ms each (delegate %s)\n", r.Name, r.Version, r.Task, r.Runs, r.Median, r.Delegate)
-		return err
+		if a.json {
+			return a.printJSON(probeOutput{r, tried})
+		}
+		fmt.Fprintf(a.Stdout, "%s %s for %s runs: %d pictures, %.2f ms each (delegate %s)\n", r.Name, r.Version, r.Task, r.Runs, r.Median, r.Delegate)
+		return a.printTried(tried)
 	}
 	return c
+}
+
+// probeOutput is what a model did, and what the configuration's accelerators made of it.
+type probeOutput struct {
+	models.ProbeReport
+	Delegates []daemon.Tried `json:"delegates,omitempty"`
+}
+
+// printTried prints what became of delegates, each with what to do about it.
+func (a *app) printTried(all []daemon.Tried) error {
+	for _, t := range all {
+		line := fmt.Sprintf("delegate %s: %s", t.Delegate, t.State)
+		if t.Median > 0 {
+			line += fmt.Sprintf(", %.2f ms a picture, all nets together", t.Median)
+		}
+		for _, more := range []string{t.Error, t.Note} {
+			if more != "" {
+				line += ": " + oneLine(more)
+			}
+		}
+		if t.Hint != "" {
+			line += "\n  → " + oneLine(t.Hint)
+		}
+		if _, err := fmt.Fprintln(a.Stdout, line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // loadWithKeys reads the configuration, and the keys that it trusts.
@@ -81,10 +113,52 @@ func (a *app) proberOf(cfg config.Config, trust *models.Trust, limit time.Durati
 		return nil, fmt.Errorf("command: find this program: %w", err)
 	}
 	p := &models.Prober{Command: []string{self, "models", probeChild}, Limit: limit, Runtime: cfg.Models.Runtime, Trust: trust}
-	for _, delegate := range cfg.Inference.Delegate {
-		p.Options = append(p.Options, models.Options{Threads: cfg.Inference.Threads, Delegate: delegate})
+	// What an accelerator does isn't to be held against a model: they are tried by themselves.
+	for _, d := range cfg.Inference.Delegate {
+		if !d.Accelerator() {
+			p.Options = append(p.Options, daemon.ModelOptions(cfg.Inference, d))
+		}
 	}
 	return p, nil
+}
+
+// tryDelegate tries an accelerator in a child process.
+func (a *app) tryDelegate(ctx context.Context, cfg config.Config, detector *models.Model, liveness []*models.Model, o models.Options) (models.Trial, error) {
+	trust, err := daemon.Trust(cfg)
+	if err != nil {
+		return models.Trial{}, err
+	}
+	p, err := a.proberOf(cfg, trust, probing)
+	if err != nil {
+		return models.Trial{}, err
+	}
+	return p.TryDelegate(ctx, detector, liveness, o)
+}
+
+// opener opens engines whose accelerators were tried in children.
+func (a *app) opener(log *slog.Logger) daemon.Opener {
+	return daemon.Opener{Log: log, Try: a.tryDelegate}
+}
+
+// tryOn tries the configuration's accelerators on a model, beside the shipped one for the other task.
+func (a *app) tryOn(ctx context.Context, cfg config.Config, trust *models.Trust, folder string) ([]daemon.Tried, error) {
+	m, err := trust.LoadFolder(folder)
+	if err != nil {
+		return nil, err
+	}
+	other := models.FaceDetection
+	if m.Task == other {
+		other = models.LivenessTask
+	}
+	o, err := models.Shipped(other)
+	if err != nil {
+		return nil, fail(ExitInternal, err)
+	}
+	detector, liveness := o, []*models.Model{m}
+	if m.Task == models.FaceDetection {
+		detector, liveness = m, []*models.Model{o}
+	}
+	return a.opener(slog.New(slog.DiscardHandler)).TryAccelerators(ctx, cfg, detector, liveness)
 }
 
 // tryModels tries the configuration's models in child processes before this one runs them; those inside the program needn't be. A
@@ -128,7 +202,7 @@ func (a *app) openEngine(ctx context.Context, cfg config.Config) (*daemon.Engine
 	if err := a.tryModels(ctx, cfg); err != nil {
 		return nil, err
 	}
-	return daemon.OpenEngine(cfg, slog.New(slog.DiscardHandler))
+	return a.opener(slog.New(slog.DiscardHandler)).Open(ctx, cfg)
 }
 
 func (a *app) modelsProbeChild() *cobra.Command {

@@ -19,7 +19,7 @@ func (a *app) installSilentFace(ctx context.Context, cfg config.Config, from str
 		return nil, fail(ExitUnavailable, err)
 	}
 	done, err := silentface.Install(ctx, silentface.Options{From: from, Directory: cfg.Models.Directory, Runtime: rt,
-		Delegate: cfg.Inference.Delegate.First(), Log: a.logger(cfg), Force: force})
+		Delegate: cfg.Inference.Delegate.Processor(), Log: a.logger(cfg), Force: force})
 	var rows []installRow
 	for _, i := range done {
 		rows = append(rows, newInstallRow(i))

@@ -29,14 +29,14 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == soakChild {
 		os.Exit(serveSoak(os.Args[2]))
 	}
-	if path := os.Getenv(childConfig); path != "" {
-		os.Exit(Main(context.Background(), Process{Args: []string{"run", "--config", path}, Stdout: os.Stdout, Stderr: os.Stderr}))
-	}
 	if slices.Equal(os.Args[1:], []string{"models", probeChild}) {
 		if os.Getenv(dies) != "" {
 			panic("the library would have crashed")
 		}
 		os.Exit(Main(context.Background(), Process{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr}))
+	}
+	if path := os.Getenv(childConfig); path != "" {
+		os.Exit(Main(context.Background(), Process{Args: []string{"run", "--config", path}, Stdout: os.Stdout, Stderr: os.Stderr}))
 	}
 	os.Exit(m.Run())
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/livenessd/livenessd/daemon"
+	"github.com/livenessd/livenessd/daemon/blame"
 	"github.com/livenessd/livenessd/daemon/config"
 	"github.com/livenessd/livenessd/daemon/console"
 	"github.com/livenessd/livenessd/daemon/metrics"
@@ -56,6 +57,11 @@ const (
 	switching = time.Minute
 )
 
+// mayLoad is how long it may take to load what a configuration names.
+func mayLoad(cfg config.Config) time.Duration {
+	return loading + probing*time.Duration(1+len(cfg.Models.Liveness)+2*cfg.Inference.Delegate.Accelerators())
+}
+
 // server runs the daemon, one configuration after the other.
 type server struct {
 	*app
@@ -65,6 +71,7 @@ type server struct {
 	view   *daemon.View
 	page   *console.Server
 	hangup <-chan os.Signal
+	book   *blame.Book
 	watch  func(context.Context, daemon.Options) error // daemon.Run
 	tell   daemon.Recorder
 	shown  *metrics.Server
@@ -79,6 +86,7 @@ type prepared struct {
 
 // running is a daemon with one configuration.
 type running struct {
+	ctx     context.Context // ends with it
 	end     context.CancelFunc
 	started chan struct{} // closed when it has opened all that it needs
 	ended   chan error
@@ -113,7 +121,7 @@ func (a *app) serve(ctx context.Context) (err error) {
 		log = a.logger(cfg)
 	}
 	s.pulse.Configured(a.configPath, cfg.Device)
-	loaded := s.pulse.Busy("loading the models", loading+probing*time.Duration(1+len(cfg.Models.Liveness)))
+	loaded := s.pulse.Busy("loading the models", mayLoad(cfg))
 	w := &daemon.Watch{Pulse: s.pulse, Manager: notify, Show: statusFile(os.Getenv("RUNTIME_DIRECTORY")), Log: log,
 		Ready: func() { log.Info("ready: all cameras and models work") }}
 	watching, enough := context.WithCancel(context.WithoutCancel(ctx))
@@ -143,11 +151,20 @@ func (a *app) serve(ctx context.Context) (err error) {
 		return err
 	}
 	defer closed()
+	s.book = daemon.OpenBook(cfg, log)
 	first, err := s.prepare(ctx, cfg, log)
 	if err != nil {
+		return unattended(err, notify.Heard())
+	}
+	return unattended(s.loop(ctx, first, loaded), notify.Heard())
+}
+
+// unattended says so where nobody will start again what must be started again.
+func unattended(err error, systemd bool) error {
+	if systemd || !errors.Is(err, daemon.ErrAgain) {
 		return err
 	}
-	return s.loop(ctx, first, loaded)
+	return &advised{err, "nobody starts livenessd again here, since systemd doesn't run it: start it again, and it goes on without this delegate for a while"}
 }
 
 // hangups gives SIGHUPs that aren't a terminal's which is closed.
@@ -189,7 +206,9 @@ func (s *server) prepare(ctx context.Context, cfg config.Config, log *slog.Logge
 	if err := s.tryModels(ctx, cfg); err != nil {
 		return nil, err
 	}
-	e, err := daemon.Prepare(daemon.Options{Config: cfg, Log: log})
+	o := s.opener(log)
+	o.Book = s.book
+	e, err := daemon.Prepare(ctx, daemon.Options{Config: cfg, Log: log, Opener: o})
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +217,7 @@ func (s *server) prepare(ctx context.Context, cfg config.Config, log *slog.Logge
 
 func (s *server) begin(ctx context.Context, p *prepared) *running {
 	ctx, cancel := context.WithCancel(ctx)
-	r := &running{end: cancel, started: make(chan struct{}), ended: make(chan error, 1)}
+	r := &running{ctx: ctx, end: cancel, started: make(chan struct{}), ended: make(chan error, 1)}
 	s.pulse.Configured(s.configPath, p.cfg.Device)
 	go func() {
 		defer cancel()
@@ -214,12 +233,17 @@ func (s *server) begin(ctx context.Context, p *prepared) *running {
 	return r
 }
 
-// loop runs the daemon until ctx ends or it can't go on, with a new configuration whenever there is one that can be used. loaded is called
-// when the first run has begun.
+// loop runs the daemon until ctx ends or it can't go on, with a new configuration whenever there is one that can be used, and with a delegate
+// that is liked better when that is worth another try. loaded is called when the first run has begun.
 func (s *server) loop(ctx context.Context, now *prepared, loaded func()) error {
 	r := s.begin(ctx, now)
 	started := r.started
+	retry := s.retry(now)
+	defer func() { retry.Stop() }()
 	for {
+		var next *prepared
+		var settled func(error)
+		var err error
 		select {
 		case err := <-r.ended:
 			return err
@@ -227,16 +251,31 @@ func (s *server) loop(ctx context.Context, now *prepared, loaded func()) error {
 			started = nil
 			loaded()
 			continue
+		case <-retry.C:
+			if ctx.Err() == nil {
+				next, err = s.again(r.ctx, now)
+			}
+			if errors.Is(err, daemon.ErrAgain) {
+				r.end()
+				return errors.Join(err, <-r.ended)
+			}
+			if retry = s.retry(now); next == nil {
+				continue
+			}
+			settled = s.reloading(now.log, "changing to delegate "+next.engine.Delegate())
 		case <-s.hangup:
-		}
-		if ctx.Err() != nil {
-			continue
-		}
-		settled := s.reloading(now.log)
-		next, err := s.reread(ctx, now)
-		if err != nil {
-			settled(err)
-			continue
+			if ctx.Err() != nil {
+				continue
+			}
+			settled = s.reloading(now.log, "reading configuration, certificates and models again")
+			if next, err = s.reread(r.ctx, now); err != nil {
+				settled(err)
+				if errors.Is(err, daemon.ErrAgain) {
+					r.end()
+					return errors.Join(err, <-r.ended)
+				}
+				continue
+			}
 		}
 		changed := s.pulse.Busy("changing to the new configuration", switching)
 		r.end()
@@ -265,8 +304,42 @@ func (s *server) loop(ctx context.Context, now *prepared, loaded func()) error {
 		changed()
 		loaded()
 		started = nil
+		retry.Stop()
+		retry = s.retry(now)
 		settled(err)
 	}
+}
+
+// retry is a timer for when a delegate is worth another try; it may never fire.
+func (s *server) retry(now *prepared) *time.Timer {
+	var at time.Time
+	if now.engine != nil {
+		at = now.engine.RetryAt()
+	}
+	if at.IsZero() {
+		t := time.NewTimer(time.Hour)
+		t.Stop()
+		return t
+	}
+	return time.NewTimer(max(time.Until(at), time.Second))
+}
+
+// again tries the delegates anew, while the daemon goes on. nil: with what it has.
+func (s *server) again(ctx context.Context, now *prepared) (*prepared, error) {
+	defer s.pulse.Busy("trying a delegate again", mayLoad(now.cfg))()
+	next, err := s.prepare(ctx, now.cfg, now.log)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		now.log.Warn("delegates can't be tried again", "error", err, "hint", daemon.Hint(err))
+		return nil, err
+	}
+	if next.engine.Delegate() == now.engine.Delegate() {
+		now.engine.Retried(next.engine)
+		return nil, nil
+	}
+	return next, nil
 }
 
 // reread reads the configuration and loads what it names, while the daemon goes on with what it has.
@@ -275,7 +348,7 @@ func (s *server) reread(ctx context.Context, now *prepared) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.pulse.Busy("loading the new models", loading+probing*time.Duration(1+len(cfg.Models.Liveness)))()
+	defer s.pulse.Busy("loading the new models", mayLoad(cfg))()
 	if cfg.Models.Runtime != now.cfg.Models.Runtime {
 		return nil, fail(ExitConfig, fmt.Errorf("models.runtime is now %q: a library can't be changed while it is used; restart livenessd", cfg.Models.Runtime))
 	}
@@ -283,10 +356,10 @@ func (s *server) reread(ctx context.Context, now *prepared) (*prepared, error) {
 }
 
 // reloading says so. settled says how it went.
-func (s *server) reloading(log *slog.Logger) (settled func(error)) {
-	log.Info("reading configuration, certificates and models again")
+func (s *server) reloading(log *slog.Logger, what string) (settled func(error)) {
+	log.Info(what)
 	before := s.pulse.Phase(daemon.PhaseReloading)
-	s.say(log, s.notify.Reloading("reading configuration, certificates and models again"))
+	s.say(log, s.notify.Reloading(what))
 	return func(err error) {
 		line := "the new configuration is in effect"
 		if err != nil {

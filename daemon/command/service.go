@@ -15,6 +15,7 @@ import (
 
 	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/mqtt"
 	"github.com/livenessd/livenessd/systemd"
 	"github.com/livenessd/livenessd/tflite"
 )
@@ -380,6 +381,14 @@ func (a *app) printStatus(name string, o statusOutput) {
 			}
 			row("camera "+c.Name, "%s", line)
 			advice(c.Hint)
+		}
+		for _, d := range h.Delegates {
+			if d.Error != "" {
+				row("delegate", "%s %s: %s", d.Delegate, d.State, d.Error)
+				advice(d.Hint)
+			} else if d.State == mqtt.DelegateUsed {
+				row("delegate", "%s, %.2f ms a picture at the start", d.Delegate, d.Median)
+			}
 		}
 		if b := h.Broker; b != nil {
 			line := "connected"

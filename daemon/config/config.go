@@ -105,17 +105,55 @@ type Member struct {
 type Inference struct {
 	Delegate Preference
 	Threads  int
+	Deadline time.Duration // of a call of a net; 0: what suits the machine
 }
 
-// Preference is a list of which the first that can be had is taken.
-type Preference []string
+// Preference is a list of which the first is taken that can be had and answers as the processor does.
+type Preference []Delegate
 
-// First is the best liked, "" if there is none.
-func (p Preference) First() string {
-	if len(p) == 0 {
-		return ""
+// Delegate is what can run nets.
+type Delegate struct {
+	Name    string // one of those below; External is followed by the path of a plug-in
+	Device  string // of EdgeTPU: which, "" for any
+	Library string // of EdgeTPU: its plug-in, "" for the usual one
+	// Compiled is which of a model's files are for it; "" is the model's usual file, and for EdgeTPU those of that name.
+	Compiled string
+	Options  []Option
+}
+
+// Option is something that a plug-in is told.
+type Option struct{ Key, Value string }
+
+// The names of delegates, as package tflite has them.
+const (
+	XNNPACK  = "xnnpack"
+	CPU      = "cpu"
+	EdgeTPU  = "edgetpu"
+	NNAPI    = "nnapi"
+	External = "external:"
+)
+
+// Accelerator tells whether it is more than the processor.
+func (d Delegate) Accelerator() bool { return d.Name != XNNPACK && d.Name != CPU }
+
+// Accelerators is how many there are.
+func (p Preference) Accelerators() (n int) {
+	for _, d := range p {
+		if d.Accelerator() {
+			n++
+		}
 	}
-	return p[0]
+	return n
+}
+
+// Processor is the best liked of the library's own kernels, "" if there are none.
+func (p Preference) Processor() string {
+	for _, d := range p {
+		if !d.Accelerator() {
+			return d.Name
+		}
+	}
+	return ""
 }
 
 // Decision is when a verdict is given. Thresholds of 0 are for the liveness model's manifest to say.
@@ -338,7 +376,7 @@ func (m machine) base() Config {
 		Log:       Log{Level: "info", Format: "text"},
 		Cameras:   map[string]Camera{"camera": DefaultCamera()},
 		Models:    Models{Combine: "logits"},
-		Inference: Inference{Delegate: Preference{"xnnpack"}, Threads: 1},
+		Inference: Inference{Delegate: Preference{{Name: XNNPACK}}, Threads: 1},
 		Decision: Decision{Mode: "continuous", AcceptError: 0.01, RefuseError: 0.05,
 			Window: 4 * time.Second, MinFrames: 5, MinTime: 400 * time.Millisecond, Timeout: 8 * time.Second, Correlation: 300 * time.Millisecond,
 			MinFace: 0.08, Crowd: 0.6, Visible: 0.7, Change: 0.25,

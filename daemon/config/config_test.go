@@ -60,8 +60,16 @@ cameras:
 models:
   liveness: mine
 inference:
-  delegate: none
+  delegate:
+    - {name: edgetpu, device: "usb:0", library: /opt/libedgetpu.so.1, options: {Performance: Max}}
+    - name: external:/usr/lib/libvx.so
+      options: {a: "it's", b: 1e3, 2: true}
+    - external:/usr/lib/other.so
+    - {external: /usr/lib/third.so, compiled: ethos-u, options: {a: 1}}
+    - nnapi
+    - none
   threads: 2
+  deadline: 750ms
 decision:
   live_at: 0.9
   spoof_at: 1e-1
@@ -124,8 +132,12 @@ state: /srv/state
 			"beside": {Path: "/dev/video2", Format: "GREY", Size: Size{640, 480}, FPS: 15, Role: "ir", AllowVirtual: true,
 				Identity: []string{"usb:046d:082d", "bus:usb-0000:00:14.0-1"}},
 		},
-		Models:    Models{Liveness: Ensemble{{"mine", 1}}, Combine: "logits", Directory: "/srv/state/models"},
-		Inference: Inference{Preference{"none"}, 2},
+		Models: Models{Liveness: Ensemble{{"mine", 1}}, Combine: "logits", Directory: "/srv/state/models"},
+		Inference: Inference{Preference{
+			{Name: "edgetpu", Device: "usb:0", Library: "/opt/libedgetpu.so.1", Options: []Option{{"Performance", "Max"}}},
+			{Name: "external:/usr/lib/libvx.so", Options: []Option{{"a", "it's"}, {"b", "1e3"}, {"2", "true"}}},
+			{Name: "external:/usr/lib/other.so"}, {Name: "external:/usr/lib/third.so", Compiled: "ethos-u", Options: []Option{{"a", "1"}}}, {Name: "nnapi"}, {Name: "cpu"},
+		}, 2, 750 * time.Millisecond},
 		Decision: Decision{"continuous", 0.9, 0.1, 0.002, 0.1, 1500 * time.Millisecond, 7, time.Second, 2 * time.Minute, 200 * time.Millisecond,
 			0.25, 0.5, 0.9, 0.3, 20, 240, 0.4, 0.3, 45, 20, Cues{"off", "deny", "deny"}},
 		Applications: map[string]Application{
@@ -227,8 +239,20 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"a size of one number", "cameras: {a: {size: 640}}", "1:21: cameras.a.size is 640; allowed is WIDTHxHEIGHT in pixels, such as 640x480, each side from 16 to 16384"},
 		{"a size of nothing", "cameras: {a: {size: 0x480}}", "1:21: cameras.a.size is 0x480; allowed is WIDTHxHEIGHT in pixels, such as 640x480, each side from 16 to 16384"},
 		{"an unknown format", "cameras: {a: {format: H264}}", `1:23: cameras.a.format is "H264"; allowed is MJPG, YUYV, NV12, UYVY, YVYU, NV21, YU12, YV12, RGB3, BGR3, GREY, Y16, Y10`},
-		{"a delegate that isn't known", "inference: {delegate: [xnnpack, gpu]}", `1:33: inference.delegate is "gpu"; allowed is xnnpack, none, or a list of them with the best liked first`},
+		{"a delegate that isn't known", "inference: {delegate: [xnnpack, gpu]}", `1:33: inference.delegate is "gpu"; allowed is xnnpack, cpu, edgetpu, nnapi or external:/PATH, or a list of them with the best liked first; or {name: …, options: {…}} in place of one`},
 		{"a delegate twice", "inference: {delegate: [xnnpack, xnnpack]}", "1:33: inference.delegate has xnnpack twice → each at most once"},
+		{"a delegate by both its names", "inference: {delegate: [cpu, none]}", "1:29: inference.delegate has cpu twice → each at most once"},
+		{"a plug-in without a path", "inference: {delegate: [external:libvx.so]}", `1:24: inference.delegate is "external:libvx.so"; the path of a plug-in is absolute → write external:/usr/lib/NAME.so`},
+		{"a plug-in with two names", "inference: {delegate: [{name: xnnpack, external: /a.so}]}", `1:24: inference.delegate has both a name and external → leave one of them out`},
+		{"a delegate without a name", "inference: {delegate: [{device: usb}]}", `1:24: inference.delegate is ""; allowed is xnnpack, cpu, edgetpu, nnapi or external:/PATH, or a list of them with the best liked first; or {name: …, options: {…}} in place of one`},
+		{"an unknown key of a delegate", "inference: {delegate: [{name: edgetpu, devise: usb}]}", `1:40: unknown key "inference.delegate.devise" → did you mean "inference.delegate.device"?`},
+		{"a device that is none", "inference: {delegate: [{name: edgetpu, device: usb-0}]}", `1:48: inference.delegate.device is "usb-0"; allowed is usb or pci, or with a number, such as usb:0`},
+		{"a device of the processor", "inference: {delegate: [{name: xnnpack, device: usb}]}", `1:24: inference.delegate: device and library are for edgetpu, not for xnnpack → say it with options, if the plug-in has one for it`},
+		{"options of the processor", "inference: {delegate: {name: cpu, options: {a: 1}}}", `1:23: inference.delegate: cpu takes no options`},
+		{"an option twice", "inference: {delegate: [{name: external:/a.so, options: {a: 1, a: 2}}]}", `1:63: key "a" is already in line 1 → keep one of the two`},
+		{"an option that is a list", "inference: {delegate: [{name: external:/a.so, options: {a: [1]}}]}", `1:60: inference.delegate.options.a is a list; allowed is a text, a number, true or false`},
+		{"options that are none", "inference: {delegate: [{name: external:/a.so, options: a=1}]}", `1:56: inference.delegate.options is "a=1"; allowed is keys with values, one a line below it`},
+		{"a deadline that nobody waits for", "inference: {deadline: 1m}", `1:23: inference.deadline is "1m"; allowed is a time from 100ms to 10s`},
 		{"no delegates", "inference: {delegate: []}", "1:23: inference.delegate is empty → leave it out for the usual"},
 		{"a face both too dark and too bright", "decision: {min_luma: 200, max_luma: 100}", "1:22: decision.min_luma is 200; it must be below decision.max_luma, which is 100"},
 		{"a time longer than the window", "decision: {min_time: 5s}", "1:22: decision.min_time is 5s; it must not be longer than decision.window, which is 4s → what is older doesn't count"},
@@ -534,12 +558,13 @@ func TestLevelsAreThoseOfTheLogPackage(t *testing.T) {
 	}
 }
 
-func TestThePreferenceIsTheFirst(t *testing.T) {
-	if got := (Preference{"a", "b"}).First(); got != "a" {
-		t.Error(got)
+func TestAPreferenceKnowsWhatIsTheProcessor(t *testing.T) {
+	p := Preference{{Name: EdgeTPU}, {Name: External + "/a.so"}, {Name: CPU}, {Name: XNNPACK}}
+	if p.Processor() != CPU || p.Accelerators() != 2 {
+		t.Errorf("%s, %d accelerators", p.Processor(), p.Accelerators())
 	}
-	if got := Preference(nil).First(); got != "" {
-		t.Error(got)
+	if p = p[:2]; p.Processor() != "" || p.Accelerators() != 2 {
+		t.Errorf("%s, %d accelerators", p.Processor(), p.Accelerators())
 	}
 }
 
@@ -653,7 +678,8 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{"applications: {a: {thresholds: {enrollment: {live_at: .5, spoof_at: .4}}, on_attack: ban, for: 1m}}\n", "", "\ufeff# x\r\n", "a: &a [*a, *a]\n", "cameras: {front: {path: replay:x, size: 1x1}}\n", "cameras: {a: {pair: b, pair_map: [1, 0, 0, 0, 1, 0]}, b: {role: ir, path: x}}\n", "mqtt:\n\turl: x\n",
 		"decision: {live_at: .nan, window: 1e9s}\n", "? {a: b}\n: c\n", "<<: {device: x}\n", "--- a\n--- b\n", "device: !!binary aGk=\n",
 		"models: {liveness: [a, {name: 'b: c', weight: 1e-2}, {name: shipped}], combine: probabilities, trusted_keys: [k, \"A+/=\"]}\n", "log: |\n  x\n",
-		"models: {runtime: \"\\u00e9\\ud83d\\x00\"}", "cameras:\n  \"a\": &x\n  b: *x\n", "{", "[[[[", "%YAML 1.2\n---\n", "state: 'a\n\n b'\n"} {
+		"models: {runtime: \"\\u00e9\\ud83d\\x00\"}", "cameras:\n  \"a\": &x\n  b: *x\n", "{", "[[[[", "%YAML 1.2\n---\n", "state: 'a\n\n b'\n",
+		"inference: {delegate: [{name: edgetpu, device: usb:0, library: /a, options: {a: 1, \"b: \": 'c'}}, external:/x, none], deadline: 1s}\n"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -46,9 +46,9 @@ func (c *Config) fields() []field {
 			text("runtime", &c.Models.Runtime),
 		),
 		section("inference",
-			preference("delegate", &c.Inference.Delegate, "xnnpack", "none"),
+			preference("delegate", &c.Inference.Delegate),
 			whole("threads", &c.Inference.Threads, 1, 64),
-			later("deadline"),
+			limit("deadline", &c.Inference.Deadline, 100*time.Millisecond, 10*time.Second),
 		),
 		section("decision",
 			choice("mode", &c.Decision.Mode, Continuous, OnRequest),
@@ -666,6 +666,20 @@ func duration(key string, p *time.Duration, low, high time.Duration) field {
 	}, formatDuration)
 }
 
+// limit is a duration; 0 is for what isn't given.
+func limit(key string, p *time.Duration, low, high time.Duration) field {
+	f := duration(key, p, low, high)
+	written := f.write
+	f.write = func(w *writer) {
+		if *p == 0 {
+			w.line(key, "null")
+			return
+		}
+		written(w)
+	}
+	return f
+}
+
 func formatDuration(d time.Duration) string {
 	switch {
 	case d%time.Minute == 0 && d != 0:
@@ -674,37 +688,6 @@ func formatDuration(d time.Duration) string {
 		return strconv.FormatInt(int64(d/time.Second), 10) + "s"
 	}
 	return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
-}
-
-func preference(key string, p *Preference, of ...string) field {
-	return field{
-		key: key, target: p,
-		read: func(r *reader, name string, n ast.Node) {
-			values := []ast.Node{n}
-			if list, is := n.(*ast.SequenceNode); is {
-				values = list.Values
-			}
-			var out Preference
-			for _, v := range values {
-				s, _, ok := textOf(v)
-				if !ok || !slices.Contains(of, s) {
-					r.wrong(v, name, strings.Join(of, ", ")+", or a list of them with the best liked first", "")
-					return
-				}
-				if slices.Contains(out, s) {
-					r.bad(where(v), "each at most once", "%s has %s twice", name, s)
-					return
-				}
-				out = append(out, s)
-			}
-			if len(out) == 0 {
-				r.bad(where(n), "leave it out for the usual", "%s is empty", name)
-				return
-			}
-			*p = out
-		},
-		write: func(w *writer) { w.line(key, "["+strings.Join(*p, ", ")+"]") },
-	}
 }
 
 // maxEnsemble bounds how many nets judge each frame.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/livenessd/livenessd/daemon"
+	"github.com/livenessd/livenessd/daemon/config"
 	"github.com/livenessd/livenessd/tflite"
 )
 
@@ -32,8 +33,8 @@ func (c library) Look(context.Context) []Finding {
 	if c.p.Config.Models.Runtime == "" && os.Getenv(tflite.LibraryVariable) != "" {
 		from += ", named by " + tflite.LibraryVariable + " of this shell, which the service doesn't see"
 	}
-	if !strings.HasPrefix(rt.Version(), "2.9.") && slices.Contains(c.p.Config.Inference.Delegate, tflite.XNNPACK) {
-		return []Finding{warning("use version 2.9, or write inference: {delegate: [none]} and live with slow nets",
+	if !strings.HasPrefix(rt.Version(), "2.9.") && slices.ContainsFunc(c.p.Config.Inference.Delegate, func(d config.Delegate) bool { return d.Name == config.XNNPACK }) {
+		return []Finding{warning("use version 2.9, or write inference: {delegate: [cpu]} and live with slow nets",
 			"TensorFlow Lite %s (%s): XNNPACK is used with 2.9 alone", rt.Version(), from)}
 	}
 	return []Finding{ok("TensorFlow Lite %s (%s)", rt.Version(), from)}

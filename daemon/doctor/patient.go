@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,8 @@ type Options struct {
 	User       string // whose permissions are worked out where the service isn't installed
 	// Try runs the configuration's own models in child processes first: a file can crash the library.
 	Try func(context.Context, config.Config) error
+	// Engine opens the nets; nil: in this process, which a plug-in can crash.
+	Engine func(context.Context, config.Config) (*daemon.Engine, error)
 	// These are for tests: the way to a broker, and cameras of this machine.
 	Probe     func(context.Context, mqtt.Options) ([]mqtt.Step, error)
 	Subscribe func(context.Context, mqtt.SubscribeOptions) (<-chan mqtt.Received, error)
@@ -65,6 +68,9 @@ func Admit(ctx context.Context, o Options) *Patient {
 	}
 	if p.Subscribe == nil {
 		p.Subscribe = mqtt.Subscribe
+	}
+	if p.Engine == nil {
+		p.Engine = daemon.Opener{Log: slog.New(slog.DiscardHandler)}.Open
 	}
 	if p.List == nil {
 		p.List = camera.List
