@@ -242,6 +242,8 @@ func (f *Finding) examined(camera string, m *frame.Frame, began, decided time.Ti
 		x.Result = ResultFailed
 	case f.Code != "":
 		x.Result = ResultRefused
+	case f.Main >= 0:
+		x.Result = ResultSpared
 	}
 	return x
 }

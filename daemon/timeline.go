@@ -44,6 +44,7 @@ type Result string
 // The results.
 const (
 	ResultJudged  Result = "judged"  // the liveness net answered
+	ResultSpared  Result = "spared"  // somebody is there, and the frame is too close to one that was judged to say anything new
 	ResultEmpty   Result = "empty"   // nobody is there
 	ResultRefused Result = "refused" // somebody is, but a gate holds the frame back: Code says which
 	ResultFailed  Result = "failed"  // the nets can't look at it

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/livenessd/livenessd/camera/frame"
+	"github.com/livenessd/livenessd/daemon/decision"
 	"github.com/livenessd/livenessd/models"
 	"github.com/livenessd/livenessd/mqtt"
 )
@@ -204,5 +205,24 @@ func TestTimelinesAreBoundedAndAllocateNothing(t *testing.T) {
 	none.progress(&mqtt.Verdict{}, mqtt.Published, time.Time{})
 	if none.Frames("front") != nil || none.Verdicts("front") != nil || none.Cameras() != nil {
 		t.Error("nobody remembers something")
+	}
+}
+
+func TestWhatCameOfAFrame(t *testing.T) {
+	for _, test := range []struct {
+		found Finding
+		want  Result
+	}{
+		{Finding{Main: -1}, ResultEmpty},
+		{Finding{Main: 0, Judged: true}, ResultJudged},
+		{Finding{Main: 0}, ResultSpared},
+		{Finding{Main: 0, Code: decision.TooDark}, ResultRefused},
+		{Finding{Main: -1, Code: decision.ManyFaces}, ResultRefused},
+		{Finding{Main: -1, Code: decision.ProcessingErr}, ResultFailed},
+		{Finding{Main: 0, Code: decision.ProcessingErr}, ResultFailed},
+	} {
+		if x := test.found.examined("front", &frame.Frame{}, time.Now(), time.Now()); x.Result != test.want {
+			t.Errorf("%+v: %s, want %s", test.found, x.Result, test.want)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"strings"
@@ -74,7 +75,9 @@ type server struct {
 	book   *blame.Book
 	watch  func(context.Context, daemon.Options) error // daemon.Run
 	tell   daemon.Recorder
-	shown  *metrics.Server
+
+	figures http.Handler // for Prometheus, and health
+	shown   *metrics.Server
 }
 
 // prepared is a configuration whose models are loaded.
@@ -113,7 +116,8 @@ func (a *app) serve(ctx context.Context) (err error) {
 		return fail(ExitInternal, err)
 	}
 	s.tell = figures
-	s.shown = metrics.NewServer(figures.Handler(), s.pulse.Wrong)
+	s.figures = figures.Handler()
+	s.shown = metrics.NewServer(s.figures, s.pulse.Wrong)
 	defer s.shown.Close()
 	cfg, err := a.load()
 	log := slog.New(slog.NewTextHandler(a.Stderr, nil))
@@ -182,7 +186,12 @@ func (s *server) openConsole(ctx context.Context, cfg config.Config, log *slog.L
 	if err := console.Check(cfg); err != nil {
 		return nil, failConfig(err)
 	}
-	s.page, err = console.New(console.Options{Version: s.Version, View: s.view, Pulse: s.pulse, Log: log, Watchdog: s.notify.Interval()})
+	s.page, err = console.New(console.Options{Version: s.Version, View: s.view, Pulse: s.pulse, Log: log, Watchdog: s.notify.Interval(),
+		Mounts: []console.Mount{
+			{Pattern: "GET /metrics", Handler: s.figures},
+			{Pattern: "GET /healthz", Handler: metrics.Brief(s.figures), Open: true},
+			{Pattern: "GET /readyz", Handler: metrics.Brief(s.figures), Open: true},
+		}})
 	if err != nil {
 		return nil, err
 	}

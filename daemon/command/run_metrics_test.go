@@ -52,9 +52,14 @@ func fetch(t *testing.T, url string, enough func(code int, body string) bool) st
 func TestRunShowsFiguresAndHealth(t *testing.T) {
 	needRuntime(t)
 	folder, b, received := listening(t, "live-1.jpg")
-	at, profiles := vacant(t), vacant(t)
+	at, profiles, page := vacant(t), vacant(t), vacant(t)
+	token := write(t, "token", "0123456789abcdef\n")
+	if err := os.Chmod(token, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	file := write(t, "livenessd.yaml", "device: door-7\ncameras: {front: {path: \"replay:"+folder+"\", fps: 20}}\nstate: "+t.TempDir()+"\n"+
-		"decision: {live_at: 1e-3, spoof_at: 1e-4}\nmqtt: {url: \""+b.URL()+"\"}\nmetrics: {listen: \""+at+"\"}\n")
+		"decision: {live_at: 1e-3, spoof_at: 1e-4}\nmqtt: {url: \""+b.URL()+"\"}\nmetrics: {listen: \""+at+"\"}\n"+
+		"console: {listen: \""+page+"\", token_file: \""+token+"\"}\n")
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var log buffer
@@ -91,6 +96,23 @@ func TestRunShowsFiguresAndHealth(t *testing.T) {
 			t.Errorf("promtool: %v\n%s", err, out)
 		}
 	}
+	// The console has them, too: in a word for everybody, in full for its token.
+	fetch(t, "http://"+page+"/readyz", func(code int, body string) bool { return code == http.StatusOK && body == "ready\n" })
+	for auth, want := range map[string]int{"": http.StatusUnauthorized, "Bearer 0123456789abcdef": http.StatusOK} {
+		r, err := http.NewRequest(http.MethodGet, "http://"+page+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", auth)
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("the console's /metrics with %q: %d", auth, res.StatusCode)
+		}
+	}
 	fetch(t, "http://"+profiles+"/debug/pprof/goroutine?debug=1", func(code int, body string) bool {
 		return code == http.StatusOK && strings.Contains(body, "goroutine profile")
 	})
@@ -103,7 +125,7 @@ func TestRunShowsFiguresAndHealth(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("it doesn't stop")
 	}
-	for _, gone := range []string{at, profiles} {
+	for _, gone := range []string{at, profiles, page} {
 		if c, err := sockets.Dial("tcp", gone); err == nil {
 			c.Close()
 			t.Errorf("somebody listens at %s", gone)

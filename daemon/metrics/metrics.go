@@ -93,6 +93,11 @@ func plain(w http.ResponseWriter, status int, text string) {
 	_, _ = io.WriteString(w, text+"\n") // who has gone needn't be told
 }
 
+// Brief lets a handler's answers about health be a word, for listeners at which everybody may ask.
+func Brief(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, briefly(r)) })
+}
+
 // briefKey marks requests whose answer is a word: who asks needn't know more.
 type briefKey struct{}
 

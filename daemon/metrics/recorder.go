@@ -43,8 +43,8 @@ func newHappening() *happening {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
 	}
 	return &happening{
-		examined: counter("examined_frames_total", "Frames that were looked at, by what came of them: judged, empty (nobody is there), refused (by a gate), failed (the nets can't), "+
-			"watched (an infrared camera's).", "camera", "result"),
+		examined: counter("examined_frames_total", "Frames that were looked at, by what came of them: judged, spared (too close to one that was judged), empty (nobody is there), "+
+			"refused (by a gate), failed (the nets can't), watched (an infrared camera's).", "camera", "result"),
 		refused: counter("refused_frames_total", "Frames that a gate held back, or that the nets couldn't look at, by the code.", "camera", "code"),
 		stages: histogram("frame_stage_duration_seconds", "How long the stages of an examined frame took; total is from when the pipeline took it until it was known what follows.",
 			[]float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1}, "camera", "stage"),
@@ -65,7 +65,7 @@ func (h *happening) vectors() []prometheus.Collector {
 
 // results are what can come of a frame.
 func results() []daemon.Result {
-	return []daemon.Result{daemon.ResultJudged, daemon.ResultEmpty, daemon.ResultRefused, daemon.ResultFailed, daemon.ResultWatched}
+	return []daemon.Result{daemon.ResultJudged, daemon.ResultSpared, daemon.ResultEmpty, daemon.ResultRefused, daemon.ResultFailed, daemon.ResultWatched}
 }
 
 // runs begins to count for the cameras of a run, from 0, so that the first attack is an increase; and forgets those that are no more.

@@ -102,6 +102,17 @@ func TestWhoMayAsk(t *testing.T) {
 	}
 }
 
+func TestABriefAnswerIsAWord(t *testing.T) {
+	h, f := well()
+	h.Stuck = []string{"the desk"}
+	m := Brief(shows(t, func() daemon.Health { return h }, func() (daemon.Figures, bool) { return f, true }).Handler())
+	for path, want := range map[string]string{"/healthz": "stuck\n", "/readyz": "not ready\n"} {
+		if w := get(m, path); w.Code != http.StatusServiceUnavailable || w.Body.String() != want {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+}
+
 func TestTokensThatCantBeUsed(t *testing.T) {
 	folder := t.TempDir()
 	for _, test := range []struct{ name, path, says, hint string }{
