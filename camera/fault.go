@@ -57,7 +57,7 @@ func fault(op, path string, err error, holders func(path string) string) *Error 
 		e.hint = "another program uses the camera: stop it"
 		if holders != nil {
 			if who := holders(path); who != "" {
-				e.hint = "the camera is used by " + who + ": stop that"
+				e.hint = "the camera is used by " + who + ": stop that; if it can't be stopped, it hangs in the camera's driver: plug the camera in anew, or restart this machine"
 			}
 		}
 	case errno == syscall.ENOSPC:

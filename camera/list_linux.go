@@ -150,22 +150,23 @@ func (r roots) holders(path string) string {
 	if err != nil {
 		return ""
 	}
-	fds, _ := filepath.Glob(filepath.Join(r.proc, "[0-9]*", "fd", "*"))
+	processes, _ := filepath.Glob(filepath.Join(r.proc, "[0-9]*"))
 	var who []string
-	for _, fd := range fds {
-		if target, err := os.Readlink(fd); err != nil || target != real {
-			continue
+	for _, process := range processes {
+		fds, _ := filepath.Glob(filepath.Join(process, "fd", "*"))
+		if len(fds) == 0 { // its first thread has ended, and another hangs in a driver, where nothing can end it
+			fds, _ = filepath.Glob(filepath.Join(process, "task", "*", "fd", "*"))
 		}
-		process := filepath.Dir(filepath.Dir(fd))
+		has := func(fd string) bool {
+			target, err := os.Readlink(fd)
+			return err == nil && target == real
+		}
 		pid := filepath.Base(process)
-		if pid == strconv.Itoa(os.Getpid()) {
+		if pid == strconv.Itoa(os.Getpid()) || !slices.ContainsFunc(fds, has) {
 			continue
 		}
 		name, _ := os.ReadFile(filepath.Join(process, "comm"))
-		s := fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(name)), pid)
-		if !slices.Contains(who, s) {
-			who = append(who, s)
-		}
+		who = append(who, fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(name)), pid))
 	}
 	return strings.Join(who, ", ")
 }

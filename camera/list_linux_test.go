@@ -145,12 +145,17 @@ func TestNamesWhoHoldsADevice(t *testing.T) {
 	link(t, node, r.proc+"/7/fd/3")
 	link(t, node, r.proc+"/7/fd/4")
 	link(t, "/dev/null", r.proc+"/8/fd/0")
+	if err := os.MkdirAll(r.proc+"/9/task/10/fd", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	link(t, node, r.proc+"/9/task/10/fd/3")
+	write(t, r.proc+"/9", "comm", []byte("stuck\n"))
 	own := filepath.Join(r.proc, strconv.Itoa(os.Getpid()), "fd")
 	if err := os.MkdirAll(own, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	link(t, node, own+"/9")
-	if got := r.holders(byID); got != "cheese (process 7)" {
+	if got := r.holders(byID); got != "cheese (process 7), stuck (process 9)" {
 		t.Errorf("got %q", got)
 	}
 	if got := r.holders(r.dev + "/none"); got != "" {

@@ -104,6 +104,7 @@ func TestCameras(t *testing.T) {
 		{name: "the daemon has it, and trouble", yaml: byID, files: map[string]string{"proc/77/fd/9": "->ROOT/dev/video0",
 			"run/livenessd/status.json": `{"pid":77,"cameras":[{"name":"front","state":"recovering","error":"camera: read: no frame for 2s","hint":"check its cable"}]}`}},
 		{name: "a daemon that says nothing has it", yaml: byID, files: map[string]string{"proc/77/fd/9": "->ROOT/dev/video0"}},
+		{name: "a daemon that hangs in the driver and couldn't be ended has it", yaml: byID, files: map[string]string{"proc/55/comm": "livenessd", "proc/55/task/56/fd/9": "->ROOT/dev/video0"}},
 		{name: "a daemon that is gone left its words", yaml: byID, film: film{fps: 15, luma: 120, status: streaming},
 			files: map[string]string{"run/livenessd/status.json": `{"pid":99,"cameras":[{"name":"front","state":"streaming"}]}`}},
 		{name: "a picture in a folder", yaml: "cameras: {front: {path: 'replay:/pictures'}}", film: film{fps: 15, luma: 120, status: streaming}},

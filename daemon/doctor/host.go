@@ -116,20 +116,22 @@ func (h Host) holders(path string) []holder {
 
 // openers are the processes that have that open, as /proc calls it: a path, or socket:[INODE].
 func (h Host) openers(what string) []holder {
-	fds, _ := filepath.Glob(filepath.Join(h.Proc, "[0-9]*", "fd", "*"))
+	processes, _ := filepath.Glob(filepath.Join(h.Proc, "[0-9]*"))
 	var who []holder
-	for _, fd := range fds {
-		if target, err := os.Readlink(fd); err != nil || target != what {
-			continue
+	for _, process := range processes {
+		fds, _ := filepath.Glob(filepath.Join(process, "fd", "*"))
+		if len(fds) == 0 { // its first thread has ended, and another hangs in a driver, where nothing can end it
+			fds, _ = filepath.Glob(filepath.Join(process, "task", "*", "fd", "*"))
 		}
-		process := filepath.Dir(filepath.Dir(fd))
+		has := func(fd string) bool {
+			target, err := os.Readlink(fd)
+			return err == nil && target == what
+		}
 		pid, err := strconv.Atoi(filepath.Base(process))
-		if err != nil || pid == os.Getpid() {
+		if err != nil || pid == os.Getpid() || !slices.ContainsFunc(fds, has) {
 			continue
 		}
-		if one := (holder{text(process, "comm"), pid}); !slices.Contains(who, one) {
-			who = append(who, one)
-		}
+		who = append(who, holder{text(process, "comm"), pid})
 	}
 	slices.SortFunc(who, func(a, b holder) int { return a.pid - b.pid })
 	return who

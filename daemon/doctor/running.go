@@ -3,6 +3,7 @@ package doctor
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,6 +46,10 @@ func moves(h daemon.Health) []Finding {
 
 // using is what the daemon says of a camera that it has, and that nobody else can look at meanwhile.
 func using(h daemon.Health, name, path string, who holder) Finding {
+	if who.name == "livenessd" && h.PID != 0 && who.pid != h.PID {
+		return failure(Absent, fmt.Sprintf("stop process %d; if it can't be stopped, it hangs in the camera's driver: plug the camera in anew, or restart this machine", who.pid),
+			"used by another livenessd (process %d) than the service's (process %d)", who.pid, h.PID)
+	}
 	i := slices.IndexFunc(h.Cameras, func(c daemon.CameraHealth) bool { return c.Name == name })
 	if i < 0 {
 		return ok("%s is used by %s, as it should be; pictures and rate aren't looked at meanwhile", path, who)
