@@ -15,7 +15,7 @@ const exposed = 1.5
 
 func (l lab) service(t *testing.T) {
 	o := l.run(t, 15*time.Minute, "service")
-	for name, want := range map[string]string{"user_exit": "77", "bare_exit": "69", "bare_status": "69", "verify": "0", "left": "0"} {
+	for name, want := range map[string]string{"user_exit": "77", "bare_exit": "69", "bare_status": "69", "verify": "0", "accelerator": "0", "left": "0"} {
 		if got := o.results[name]; got != want {
 			t.Errorf("%s is %q, want %s", name, got, want)
 		}
@@ -79,4 +79,37 @@ func TestField(t *testing.T) {
 		t.Logf("under emulation: %s: %s s", name, o.results[name])
 	}
 	t.Logf("memory of the service: %s bytes", o.results["memory"])
+}
+
+// TestStuck is a driver that never returns.
+func TestStuck(t *testing.T) {
+	if os.Getenv("LIVENESSD_LAB") != "all" {
+		t.Skip("a stuck driver takes five minutes: run it by `make field`, or LIVENESSD_LAB=all go test ./cross/lab/ after `make build`")
+	}
+	l := prepared(t)
+	o := l.run(t, 20*time.Minute, "stuck")
+	if line := o.results["line"]; !strings.HasPrefix(line, "doesn't get on: the driver of camera front;") {
+		t.Errorf("the status line is %q", line)
+	}
+	if caller := o.results["caller"]; !strings.Contains(caller, "D") {
+		t.Errorf("nothing hangs in the kernel: the old process's threads are %q", caller)
+	}
+	if n := o.results["restarts"]; n != "1" {
+		t.Errorf("it was restarted %s times", n)
+	}
+	log := o.read(t, "service.log")
+	for _, want := range []string{"Watchdog timeout", "goroutine ", "Processes still around after final SIGKILL", "the journal can be written again"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log doesn't say %q", want)
+		}
+	}
+	// Who has the camera, and what to do about it.
+	meanwhile := o.read(t, "meanwhile")
+	for _, want := range []string{"livenessd runs, but isn't ready yet", "used by another livenessd (process ", "plug the camera in anew"} {
+		if !strings.Contains(meanwhile, want) {
+			t.Errorf("meanwhile nobody says %q:\n%s", want, meanwhile)
+		}
+	}
+	t.Logf("under emulation: said after %s s, another process after %s s; judging again %s s after the camera answers; the old process's threads: %s",
+		o.results["said"], o.results["process"], o.results["judged"], o.results["caller"])
 }

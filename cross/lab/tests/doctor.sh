@@ -50,7 +50,7 @@ black_picture() {
   kill $!
 }
 slow_camera() {
-  camfeed /dev/video10 640x480 YUYV 0.8 scenes/frames.yuyv &
+  camfeed /dev/video10 640x480 YUYV 0.7 scenes/frames.yuyv &
   front "path: /dev/video10, fps: 15"
   sleep 1
   diagnose camera
