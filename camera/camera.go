@@ -301,8 +301,42 @@ func (c *Camera) Next(ctx context.Context) (*frame.Frame, error) {
 	c.next.Lock()
 	defer c.next.Unlock()
 	for {
+		if err := c.take(ctx); err != nil {
+			return nil, err
+		}
+		taken := time.Now()
+		err := c.decode()
+		c.out.Taken, c.out.Decoded = taken, time.Now()
+		c.mu.Lock()
+		if err != nil {
+			c.status.Counters.Bad.count(err)
+			c.spoilt.count(time.Now())
+			c.health.undecodable(time.Now())
+		} else {
+			c.spoilt = spoilt{}
+			if c.taken.layout.width == 0 { // only the pictures of a replay know
+				c.status.Format, c.status.Width, c.status.Height = c.out.Format, c.sent.X, c.sent.Y
+			}
+		}
+		c.mu.Unlock()
+		if err == nil {
+			return &c.out, nil
+		}
+	}
+}
+
+// Pass waits as Next does and lets the frame go, undecoded: for who wants to know only that frames come. It ends the frame that Next gave.
+func (c *Camera) Pass(ctx context.Context) error {
+	c.next.Lock()
+	defer c.next.Unlock()
+	return c.take(ctx)
+}
+
+// take waits for the newest frame and puts it into c.taken. c.next is held.
+func (c *Camera) take(ctx context.Context) error {
+	for {
 		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("camera: wait for frame: %w", err)
+			return fmt.Errorf("camera: wait for frame: %w", err)
 		}
 		c.mu.Lock()
 		full, ended, closed := c.full, c.ended, c.closed
@@ -313,29 +347,11 @@ func (c *Camera) Next(ctx context.Context) (*frame.Frame, error) {
 		c.mu.Unlock()
 		switch {
 		case closed:
-			return nil, ErrClosed
+			return ErrClosed
 		case full:
-			taken := time.Now()
-			err := c.decode()
-			c.out.Taken, c.out.Decoded = taken, time.Now()
-			c.mu.Lock()
-			if err != nil {
-				c.status.Counters.Bad.count(err)
-				c.spoilt.count(time.Now())
-				c.health.undecodable(time.Now())
-			} else {
-				c.spoilt = spoilt{}
-				if c.taken.layout.width == 0 { // only the pictures of a replay know
-					c.status.Format, c.status.Width, c.status.Height = c.out.Format, c.sent.X, c.sent.Y
-				}
-			}
-			c.mu.Unlock()
-			if err == nil {
-				return &c.out, nil
-			}
-			continue
+			return nil
 		case ended:
-			return nil, io.EOF
+			return io.EOF
 		}
 		select {
 		case <-ctx.Done():

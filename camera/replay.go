@@ -158,12 +158,31 @@ type player struct {
 	period   time.Duration
 	at       int
 	due      time.Time // when the next picture is; zero before the first
+	timer    *time.Timer
 }
 
 var _ stream = (*player)(nil)
 
 func (p *player) layout() layout { return p.lay }
-func (p *player) close() error   { return nil }
+func (p *player) close() error {
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	return nil
+}
+
+// sleep waits, with one timer for all pictures.
+func (p *player) sleep(ctx context.Context, d time.Duration) {
+	if p.timer == nil {
+		p.timer = time.NewTimer(d)
+	} else {
+		p.timer.Reset(d)
+	}
+	select {
+	case <-ctx.Done():
+	case <-p.timer.C:
+	}
+}
 
 func (p *player) read(ctx context.Context, into *raw, wait time.Duration) (err error) {
 	if p.at == p.pictures.count() {
@@ -177,7 +196,7 @@ func (p *player) read(ctx context.Context, into *raw, wait time.Duration) (err e
 		p.due = now
 	}
 	if left := p.due.Sub(now); left > 0 {
-		sleep(ctx, min(left, wait))
+		p.sleep(ctx, min(left, wait))
 		if left > wait || ctx.Err() != nil {
 			return errNoFrame
 		}

@@ -61,8 +61,8 @@ func (p *pipeline) see(f *frame.Frame) {
 	found := Finding{Faces: faces, Main: -1, Times: Times{Detect: detect}}
 	decided := p.now()
 	p.meter.frame(&found, decided.Sub(began))
-	x := found.examined(p.name, f, began, decided)
-	x.Result = ResultWatched
-	p.lines.examined(&x)
+	p.newest = found.examined(p.name, f, began, decided)
+	p.newest.Result = ResultWatched
+	p.lines.examined(&p.newest)
 	p.show(f, &found, decided.Sub(began))
 }

@@ -74,6 +74,7 @@ type pipeline struct {
 	worked    bool   // the pulse was told that frames can be examined
 
 	meter    meter
+	newest   Examined      // the frame that was examined last
 	document mqtt.Verdict  // what all verdicts of this camera have in common
 	close    func() error  // frees the nets
 	state    camera.Status // as it was told last
@@ -117,13 +118,15 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 		rest()
 		err = errors.Join(err, p.camera.Close(), p.close())
 	}()
+	waits := newWaiting(ctx)
+	defer waits.stop()
 	for {
 		p.reportState()
 		p.attend()
-		wait, cancel := context.WithTimeout(ctx, idle)
-		f, err := p.camera.Next(wait)
-		cancel()
+		f, err := p.next(waits.wait(idle))
 		switch {
+		case err == nil && f == nil:
+			p.gotOn()
 		case err == nil:
 			p.meter.got(p.now())
 			p.frame(f)
@@ -150,6 +153,19 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 		}
 	}
 }
+
+// next gives the camera's next frame, and nil for one that nobody wants to know of.
+func (p *pipeline) next(ctx context.Context) (*frame.Frame, error) {
+	if c, can := p.camera.(passer); can && p.worked && p.rests() {
+		return nil, c.Pass(ctx)
+	}
+	return p.camera.Next(ctx)
+}
+
+// passer is a camera whose frames needn't be decoded.
+type passer interface{ Pass(context.Context) error }
+
+var _ passer = (*camera.Camera)(nil)
 
 // attend asks the decider for the session whose turn it is.
 func (p *pipeline) attend() {
@@ -209,10 +225,10 @@ func (p *pipeline) frame(f *frame.Frame) {
 	if err == nil {
 		p.meter.frame(&found, decided.Sub(began))
 	}
-	x := found.examined(p.name, f, began, decided)
-	p.lines.examined(&x)
+	p.newest = found.examined(p.name, f, began, decided)
+	p.lines.examined(&p.newest)
 	p.show(f, &found, decided.Sub(began))
-	p.emit(d, &x.Points)
+	p.emit(d, &p.newest.Points)
 	if p.asked != nil {
 		p.desk.hint(p.asked.id, p.name, p.decider.Hint())
 	}

@@ -29,14 +29,6 @@ const (
 	sensors = "/sys/class/thermal"
 )
 
-// The stages of a frame, as telemetry calls them.
-const (
-	stageDetect = "detect"
-	stageCrop   = "crop"
-	stageJudge  = "judge"
-	stageTotal  = "total"
-)
-
 // meter counts and measures what a pipeline does. The zero meter is ready. The pipeline writes it, and telemetry reads it.
 type meter struct {
 	mu       sync.Mutex
@@ -79,14 +71,14 @@ func (m *meter) frame(f *Finding, total time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.examined++
-	m.add(stageTotal, total)
-	m.add(stageDetect, f.Times.Detect)
+	m.add(StageTotal, total)
+	m.add(StageDetect, f.Times.Detect)
 	if f.Times.Crop > 0 {
-		m.add(stageCrop, f.Times.Crop)
+		m.add(StageCrop, f.Times.Crop)
 	}
 	if f.Judged {
 		m.judged++
-		m.add(stageJudge, f.Times.Judge)
+		m.add(StageJudge, f.Times.Judge)
 	}
 }
 
@@ -95,7 +87,7 @@ func (m *meter) add(stage string, d time.Duration) {
 		m.times = map[string]*lately{}
 	}
 	if m.times[stage] == nil {
-		m.times[stage] = &lately{}
+		m.times[stage] = &lately{last: make([]time.Duration, 0, maxTimes)}
 	}
 	m.times[stage].add(max(0, d))
 }
@@ -105,12 +97,15 @@ func (m *meter) read() (examined, judged uint64, latencies map[string]mqtt.Sprea
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for stage, t := range m.times {
+		if t.n == 0 {
+			continue
+		}
 		if latencies == nil {
 			latencies = map[string]mqtt.Spread{}
 		}
 		latencies[stage] = spread(t.last)
+		t.n, t.last = 0, t.last[:0]
 	}
-	m.times = nil
 	return m.examined, m.judged, latencies
 }
 

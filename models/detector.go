@@ -2,7 +2,6 @@ package models
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -135,19 +134,22 @@ func (d *Detector) surest() float64 {
 }
 
 // read takes the net's answers.
-func (d *Detector) read() error {
-	var errs []error
-	for i, n := 0, 0; i < len(d.logits); i++ {
-		maps := [][]float32{d.logits[i], d.distances[i]}
-		if d.points != nil {
-			maps = append(maps, d.points[i])
+func (d *Detector) read() (err error) {
+	n := 0
+	take := func(m []float32) {
+		if err == nil {
+			err = d.net.OutputFloat32(n, m)
 		}
-		for _, m := range maps {
-			errs = append(errs, d.net.OutputFloat32(n, m))
-			n++
+		n++
+	}
+	for i := range d.logits {
+		take(d.logits[i])
+		take(d.distances[i])
+		if d.points != nil {
+			take(d.points[i])
 		}
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // collect fills candidates with the cells that see a face, the surest first.

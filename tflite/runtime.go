@@ -259,6 +259,7 @@ type Interpreter struct {
 	interpreter     *lite.Interpreter
 	delegateName    string
 	inputs, outputs []Tensor
+	in, out         []*lite.Tensor // the same; where they have their memory is asked for each time, as that may move between calls
 }
 
 // New makes an interpreter for the model in data, whose digest must be o.SHA256.
@@ -311,10 +312,10 @@ func (ip *Interpreter) open(rt *Runtime, data []byte, o Options) error {
 	if ip.interpreter.AllocateTensors() != lite.OK {
 		return errors.New("the library can't allocate its tensors: its shapes don't fit one another")
 	}
-	if ip.inputs, err = describe("input", ip.interpreter.GetInputTensorCount(), ip.interpreter.GetInputTensor); err != nil {
+	if ip.inputs, ip.in, err = describe("input", ip.interpreter.GetInputTensorCount(), ip.interpreter.GetInputTensor); err != nil {
 		return err
 	}
-	if ip.outputs, err = describe("output", ip.interpreter.GetOutputTensorCount(), ip.interpreter.GetOutputTensor); err != nil {
+	if ip.outputs, ip.out, err = describe("output", ip.interpreter.GetOutputTensorCount(), ip.interpreter.GetOutputTensor); err != nil {
 		return err
 	}
 	if err := matches("input", ip.inputs, o.Inputs); err != nil {
@@ -330,12 +331,11 @@ func (ip *Interpreter) open(rt *Runtime, data []byte, o Options) error {
 const maxElements = 64 << 20
 
 // describe reads what n tensors are, and refuses those that can't be read or written safely.
-func describe(kind string, n int, get func(int) *lite.Tensor) ([]Tensor, error) {
-	out := make([]Tensor, 0, max(n, 0))
+func describe(kind string, n int, get func(int) *lite.Tensor) (out []Tensor, all []*lite.Tensor, err error) {
 	for i := range n {
 		t := get(i)
 		if t == nil {
-			return nil, fmt.Errorf("%s %d is missing", kind, i)
+			return nil, nil, fmt.Errorf("%s %d is missing", kind, i)
 		}
 		d := Tensor{Name: t.Name(), Shape: t.Shape()}
 		switch t.Type() {
@@ -346,28 +346,28 @@ func describe(kind string, n int, get func(int) *lite.Tensor) ([]Tensor, error) 
 		case lite.UInt8:
 			d.Type = UInt8
 		default:
-			return nil, fmt.Errorf("%s %d (%s) is of type %v; float32, int8 and uint8 can be used", kind, i, d.Name, t.Type())
+			return nil, nil, fmt.Errorf("%s %d (%s) is of type %v; float32, int8 and uint8 can be used", kind, i, d.Name, t.Type())
 		}
 		elements := 1
 		for _, s := range d.Shape {
 			if s < 1 || s > maxElements || elements > maxElements/s {
-				return nil, fmt.Errorf("%s %d (%s) has shape %v", kind, i, d.Name, d.Shape)
+				return nil, nil, fmt.Errorf("%s %d (%s) has shape %v", kind, i, d.Name, d.Shape)
 			}
 			elements *= s
 		}
 		if t.ByteSize() != uint(elements*d.Type.size()) || t.Data() == nil {
-			return nil, fmt.Errorf("%s %d (%s) has %d bytes, need %d", kind, i, d.Name, t.ByteSize(), elements*d.Type.size())
+			return nil, nil, fmt.Errorf("%s %d (%s) has %d bytes, need %d", kind, i, d.Name, t.ByteSize(), elements*d.Type.size())
 		}
 		if d.Type != Float32 {
 			q := t.QuantizationParams()
 			if !(q.Scale > 0) || math.IsInf(q.Scale, 0) {
-				return nil, fmt.Errorf("%s %d (%s) is %s without a quantisation", kind, i, d.Name, d.Type)
+				return nil, nil, fmt.Errorf("%s %d (%s) is %s without a quantisation", kind, i, d.Name, d.Type)
 			}
 			d.Scale, d.ZeroPoint = q.Scale, q.ZeroPoint
 		}
-		out = append(out, d)
+		out, all = append(out, d), append(all, t)
 	}
-	return out, nil
+	return out, all, nil
 }
 
 // Inputs of the model.
@@ -398,9 +398,8 @@ func (ip *Interpreter) input(i int, t Type) (*lite.Tensor, error) {
 	if ip.inputs[i].Type != t {
 		return nil, fmt.Errorf("tflite: input %d is %s, not %s", i, ip.inputs[i].Type, t)
 	}
-	// Asked for each time: the memory may move between calls.
-	p := ip.interpreter.GetInputTensor(i)
-	if p == nil || p.Data() == nil {
+	p := ip.in[i]
+	if p.Data() == nil {
 		return nil, fmt.Errorf("tflite: input %d has no memory", i)
 	}
 	return p, nil
@@ -457,8 +456,8 @@ func (ip *Interpreter) OutputFloat32(i int, dst []float32) error {
 		return fmt.Errorf("tflite: no output %d; there are %d", i, len(ip.outputs))
 	}
 	d := &ip.outputs[i]
-	t := ip.interpreter.GetOutputTensor(i)
-	if t == nil || t.Data() == nil {
+	t := ip.out[i]
+	if t.Data() == nil {
 		return fmt.Errorf("tflite: output %d has no memory", i)
 	}
 	if n := d.Elements(); len(dst) != n || t.ByteSize() != uint(n*d.Type.size()) {

@@ -6,6 +6,7 @@ package jpeg
 #cgo LDFLAGS: -lturbojpeg
 #cgo noescape planes
 #cgo nocallback planes
+#include <string.h>
 #include <turbojpeg.h>
 
 // planes decodes to the given planes. 0 is success, 1 a header that isn't as expected, -1 what the handle tells.
@@ -19,6 +20,16 @@ static int planes(tjhandle handle, const unsigned char *src, unsigned long n, in
 	if (w != width || h != height || s != subsampling || (space != TJCS_YCbCr && space != TJCS_GRAY))
 		return 1;
 	return tjDecompressToYUVPlanes(handle, src, n, dst, 0, strides, 0, TJFLAG_LIMITSCANS);
+}
+
+// padding tells whether the handle's error is but the warning of bytes between the last sample and the end marker.
+static int padding(tjhandle handle) {
+	static const char end[] = "extraneous bytes before marker 0xd9";
+	const char *text = tjGetErrorStr2(handle);
+	size_t n = strlen(text);
+	while (n > 0 && (text[n-1] == '\n' || text[n-1] == ' '))
+		n--;
+	return tjGetErrorCode(handle) == TJERR_WARNING && n >= sizeof end - 1 && memcmp(text + n - (sizeof end - 1), end, sizeof end - 1) == 0;
 }
 */
 import "C"
@@ -100,13 +111,12 @@ func (t *turbo) decode(dst, src []byte, h header) (frame.Image, []byte, error) {
 	case 1:
 		return frame.Image{}, dst, fmt.Errorf("%w: sampling", ErrUnsupported)
 	}
-	text := strings.TrimSpace(C.GoString(C.tjGetErrorStr2(t.handle)))
 	// A warning leaves a partial picture behind, and only the first is told. Padding between the last sample and
 	// the end marker is the one that many webcams earn with every frame, and nothing can follow it.
-	if C.tjGetErrorCode(t.handle) == C.TJERR_WARNING && strings.HasSuffix(text, "extraneous bytes before marker 0xd9") {
+	if C.padding(t.handle) != 0 {
 		return m, dst, nil
 	}
-	return frame.Image{}, dst, turboError(text)
+	return frame.Image{}, dst, turboError(strings.TrimSpace(C.GoString(C.tjGetErrorStr2(t.handle))))
 }
 
 // turboError sorts by the library's fixed English messages; it has no codes for them.
