@@ -15,6 +15,11 @@ const (
 	HealthFailed     = "failed"     // somebody has to act; it is tried all the same
 )
 
+// Healths are the states of health.
+func Healths() []string {
+	return []string{HealthHealthy, HealthAlarmed, HealthRecovering, HealthEscalated, HealthFailed}
+}
+
 // What can be wrong with frames that come.
 const (
 	AlarmSlow     = "slow"     // fewer than 60 % of those that the driver promised

@@ -301,7 +301,7 @@ func TestHealthProperties(t *testing.T) {
 				say("%d resets in %d failures", w.resets, fails)
 			}
 			sum, n := w.now.Sub(w.Since), uint64(0)
-			for _, s := range []string{HealthHealthy, HealthAlarmed, HealthRecovering, HealthEscalated, HealthFailed} {
+			for _, s := range Healths() {
 				sum += *w.Spent.Of(s)
 				n += *w.Entered.Of(s)
 			}

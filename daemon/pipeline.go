@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -329,14 +330,16 @@ func (p *pipeline) reportState() {
 			s.Err, s.Hint = ill.what, ill.hint
 		}
 	}
-	if was := &p.state; s.State == was.State && s.Code == was.Code && s.Err == was.Err {
+	was := p.state
+	same := s.State == was.State && s.Code == was.Code && s.Err == was.Err
+	if same && s.Health.State == was.Health.State && slices.Equal(s.Health.Alarms, was.Health.Alarms) {
 		return
 	}
 	p.state = s
-	if lost {
+	if lost && !same {
 		p.emit(p.decider.Interrupt(p.now(), decision.Code(s.Code)), nil)
 	}
-	if p.desk != nil {
+	if p.desk != nil && !same {
 		why := mqtt.Code("")
 		if s.State != camera.StateStreaming {
 			if why = mqtt.Code(s.Code); why == "" {
@@ -349,5 +352,24 @@ func (p *pipeline) reportState() {
 		s.Width, s.Height = s.Height, s.Width
 	}
 	p.publish.SetCameraState(p.name, mqtt.CameraState{Schema: 1, State: s.State, Code: mqtt.Code(s.Code), Device: s.Device,
-		Format: s.Format, Width: s.Width, Height: s.Height, FPS: s.FPS, Hint: s.Hint, Error: s.Err, Since: mqtt.Time(s.Since)})
+		Format: s.Format, Width: s.Width, Height: s.Height, FPS: s.FPS, Hint: s.Hint, Error: s.Err, Since: mqtt.Time(s.Since),
+		Health: healthDocument(&s.Health)})
+}
+
+// healthDocument is nil where nobody knows.
+func healthDocument(h *camera.Health) *mqtt.CameraHealth {
+	if h.State == "" {
+		return nil
+	}
+	d := mqtt.CameraHealth{State: h.State, Since: mqtt.Time(h.Since), Alarms: h.Alarms, Hint: h.Hint, Strikes: h.Strikes, Outages: h.Outages,
+		LastOutageMS: h.LastOutage.Milliseconds(), Resets: h.Resets, Entered: map[string]uint64{}, Seconds: map[string]float64{}}
+	for _, state := range camera.Healths() {
+		if n := *h.Entered.Of(state); n > 0 {
+			d.Entered[state] = n
+		}
+		if t := *h.Spent.Of(state); t > 0 {
+			d.Seconds[state] = math.Round(t.Seconds()*1000) / 1000
+		}
+	}
+	return &d
 }

@@ -8,6 +8,7 @@ import (
 	"image"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -376,6 +377,43 @@ func TestFramesThatNobodyCanExamineAreAState(t *testing.T) {
 		}
 		if len(w.states) > 1 && (!strings.Contains(w.states[1].Error, "the net broke") || w.states[1].Hint == "" || w.states[1].Check() != nil) {
 			t.Errorf("%+v, %v", w.states[1], w.states[1].Check())
+		}
+	})
+}
+
+// An alarm is told, and whoever stands before the camera is judged all the same.
+func TestHealthIsPartOfTheState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		well := camera.Status{State: camera.StateStreaming, Since: now, Health: camera.Health{State: camera.HealthHealthy, Since: now}}
+		well.Health.Entered.Healthy = 1
+		ill := well
+		ill.Health.State, ill.Health.Alarms, ill.Health.Hint = camera.HealthAlarmed, []string{camera.AlarmGaps}, "check its cable"
+		ill.Health.Entered.Alarmed, ill.Health.Spent.Healthy, ill.Health.LastOutage = 1, 1500*time.Millisecond, 2*time.Second
+		first, alarm, worse := living, living, living
+		first.status, alarm.status = &well, &ill
+		more := ill
+		more.Health.Alarms = []string{camera.AlarmSlow, camera.AlarmGaps}
+		worse.status = &more
+		w := &world{steps: script([]step{first, alarm, worse}, times(10, living))}
+		w.state = well
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(1500*time.Millisecond, cancel)
+		if err := w.start(t, io.Discard).run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"state streaming", "state streaming", "state streaming", "verdict live allow"}; !slices.Equal(w.said, want) {
+			t.Fatalf("said %q, want %q", w.said, want)
+		}
+		for k, s := range w.states {
+			if err := s.Check(); err != nil || s.Health == nil {
+				t.Errorf("%d: %+v, %v", k, s, err)
+			}
+		}
+		h := w.states[1].Health
+		if h.State != "alarmed" || !slices.Equal(h.Alarms, []string{"gaps"}) || h.Hint == "" || h.LastOutageMS != 2000 ||
+			!maps.Equal(h.Entered, map[string]uint64{"healthy": 1, "alarmed": 1}) || !maps.Equal(h.Seconds, map[string]float64{"healthy": 1.5}) {
+			t.Errorf("%+v", h)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/mqtt"
 )
 
@@ -78,7 +79,21 @@ type CameraHealth struct {
 	Mode   string    `json:"mode,omitempty"` // format, size and rate
 	Error  string    `json:"error,omitempty"`
 	Hint   string    `json:"hint,omitempty"`
-	Worked bool      `json:"worked"` // a frame of it was examined
+	Health string    `json:"health,omitempty"` // as in the camera's state on MQTT
+	Alarms []string  `json:"alarms,omitempty"` // what is wrong with frames that come
+	Advice string    `json:"advice,omitempty"` // what to do about them
+	Worked bool      `json:"worked"`           // a frame of it was examined
+}
+
+// Ails says of a camera's health what its state doesn't.
+func (c *CameraHealth) Ails() string {
+	switch {
+	case len(c.Alarms) > 0:
+		return ", alarmed: " + strings.Join(c.Alarms, ", ")
+	case c.Health == camera.HealthEscalated:
+		return ", escalated"
+	}
+	return ""
 }
 
 // BrokerHealth is how the connection to the broker is doing.
@@ -294,6 +309,10 @@ func (p *Pulse) camera(name string, s mqtt.CameraState) {
 			c.Mode += fmt.Sprintf(" at %g/s", s.FPS)
 		}
 	}
+	c.Health, c.Alarms, c.Advice = "", nil, ""
+	if h := s.Health; h != nil {
+		c.Health, c.Alarms, c.Advice = h.State, h.Alarms, h.Hint
+	}
 	if s.Error != "" {
 		p.trouble("camera "+name+": "+s.Error, s.Hint)
 	}
@@ -387,6 +406,7 @@ func (h *Health) Line() string {
 		if c.State == "streaming" && c.Mode != "" {
 			line += " " + c.Mode
 		}
+		line += c.Ails()
 		if c.Error != "" {
 			line += ": " + c.Error
 			if c.Hint != "" {

@@ -201,7 +201,7 @@ func (t *telemeter) read() mqtt.Telemetry {
 	for _, p := range t.pipelines {
 		s := p.camera.Status()
 		c := mqtt.CameraTelemetry{Captured: s.Counters.Captured, Dropped: s.Counters.Dropped, Bad: s.Counters.Bad.Total(),
-			Reopened: s.Counters.Reopened, Verdicts: t.verdicts(p.name)}
+			Lost: s.Counters.Lost, Reopened: s.Counters.Reopened, Health: s.Health.State, Outages: s.Health.Outages, Verdicts: t.verdicts(p.name)}
 		c.Examined, c.Judged, c.LatencyMS = p.meter.read()
 		if s.State == camera.StateStreaming && s.Measured > 0 {
 			fps := math.Round(s.Measured*100) / 100

@@ -18,7 +18,9 @@ import (
 
 func TestDocumentsAreWhatTheirSchemasSay(t *testing.T) {
 	full := CameraState{Schema: 1, State: "failed", Code: CodePermissionRefused, Device: "/dev/video0", Format: "MJPG",
-		Width: 640, Height: 480, FPS: 29.97, Hint: "add the user to group video", Error: "permission denied", Since: Time(decidedAt())}
+		Width: 640, Height: 480, FPS: 29.97, Hint: "add the user to group video", Error: "permission denied", Since: Time(decidedAt()),
+		Health: &CameraHealth{"alarmed", Time(decidedAt()), []string{"slow", "gaps"}, "check its cable", 1, 2, 3456, 1,
+			map[string]uint64{"healthy": 3, "alarmed": 1}, map[string]float64{"healthy": 12.5}}}
 	info := Info{Schema: 1, Device: "door-7", Version: "v0.1.0",
 		Models:  []ModelInfo{{Task: "liveness", Name: "a", Version: "1", SHA256: "0"}},
 		Runtime: "2.9.0", Delegate: "xnnpack", Cameras: []string{"front"},
@@ -66,7 +68,7 @@ func TestDocumentsAreWhatTheirSchemasSay(t *testing.T) {
 // measuredAll is telemetry of a device that can measure everything.
 func measuredAll() Telemetry {
 	return Telemetry{Schema: 1, Device: "door-7", Boot: "b", At: Time(decidedAt()), UptimeS: 60, ResidentBytes: 46 << 20,
-		Cameras: map[string]CameraTelemetry{"front": {Captured: 910, Dropped: 3, Bad: 7, Reopened: 1, Examined: 900, Judged: 30,
+		Cameras: map[string]CameraTelemetry{"front": {Captured: 910, Dropped: 3, Bad: 7, Lost: 2, Reopened: 1, Health: "healthy", Outages: 1, Examined: 900, Judged: 30,
 			Verdicts: VerdictCounts{3, 2, 1}, FPS: ptr(15.02), LatencyMS: map[string]Spread{"total": {900, 1.6, 3.2, 7.5}}}},
 		Temperatures: []Temperature{{"cpu-thermal", 51.2}, {"outside", -11}}}
 }
@@ -194,6 +196,13 @@ func TestWrongCameraStatesAreRefused(t *testing.T) {
 		"another schema":   {Schema: 2, State: "streaming"},
 		"a negative width": {Schema: 1, State: "streaming", Width: -1},
 		"a negative rate":  {Schema: 1, State: "streaming", FPS: -1},
+
+		"another health":            {Schema: 1, State: "streaming", Health: &CameraHealth{State: "fine", Entered: map[string]uint64{}, Seconds: map[string]float64{}}},
+		"a nameless alarm":          {Schema: 1, State: "streaming", Health: &CameraHealth{State: "alarmed", Alarms: []string{""}, Entered: map[string]uint64{}, Seconds: map[string]float64{}}},
+		"negative strikes":          {Schema: 1, State: "streaming", Health: &CameraHealth{State: "healthy", Strikes: -1, Entered: map[string]uint64{}, Seconds: map[string]float64{}}},
+		"time in no known health":   {Schema: 1, State: "streaming", Health: &CameraHealth{State: "healthy", Seconds: map[string]float64{"fine": 1}, Entered: map[string]uint64{}}},
+		"negative time":             {Schema: 1, State: "streaming", Health: &CameraHealth{State: "healthy", Seconds: map[string]float64{"healthy": -1}, Entered: map[string]uint64{}}},
+		"an entry to no such state": {Schema: 1, State: "streaming", Health: &CameraHealth{State: "healthy", Entered: map[string]uint64{"fine": 1}, Seconds: map[string]float64{}}},
 	} {
 		if s.Check() == nil {
 			t.Errorf("%s: passed", name)

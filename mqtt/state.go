@@ -3,6 +3,7 @@ package mqtt
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/livenessd/livenessd/mqtt/sign"
 )
@@ -20,6 +21,42 @@ type CameraState struct {
 	Hint   string  `json:"hint,omitempty"`  // what a technician should do
 	Error  string  `json:"error,omitempty"` // what is wrong
 	Since  Time    `json:"since"`           // when it entered this state
+
+	Health *CameraHealth `json:"health,omitempty"`
+}
+
+// CameraHealth is how well a camera does, with what was tried and how often that was needed since the daemon's start.
+type CameraHealth struct {
+	State  string   `json:"state"`            // healthy, alarmed, recovering, escalated or failed
+	Since  Time     `json:"since"`            // when it entered this one
+	Alarms []string `json:"alarms,omitempty"` // what is wrong with frames that come
+	Hint   string   `json:"hint,omitempty"`   // what to do about that
+
+	Strikes      int    `json:"strikes"`                  // how often it was opened in vain, lately
+	Outages      uint64 `json:"outages"`                  // how often it was lost after it had streamed
+	LastOutageMS int64  `json:"last_outage_ms,omitempty"` // how long the newest one took that is over
+	Resets       uint64 `json:"resets"`                   // of its USB device
+
+	Entered map[string]uint64  `json:"entered"` // how often each state was entered
+	Seconds map[string]float64 `json:"seconds"` // that it was in each state before this one
+}
+
+// healths are the states of a camera's health.
+var healths = [...]string{"healthy", "alarmed", "recovering", "escalated", "failed"}
+
+func (h *CameraHealth) check() error {
+	known := func(state string) bool { return slices.Contains(healths[:], state) }
+	ok := known(h.State) && h.Strikes >= 0 && h.LastOutageMS >= 0 && !slices.Contains(h.Alarms, "")
+	for state := range h.Entered {
+		ok = ok && known(state)
+	}
+	for state, s := range h.Seconds {
+		ok = ok && known(state) && measured(s)
+	}
+	if !ok {
+		return fmt.Errorf("mqtt: camera state: health %+v", *h)
+	}
+	return nil
 }
 
 // Check tells whether the state is one that the contract knows.
@@ -33,6 +70,8 @@ func (s CameraState) Check() error {
 		return fmt.Errorf("mqtt: camera state: no code %.40q", s.Code)
 	case s.Width < 0 || s.Height < 0 || s.FPS < 0 || math.IsNaN(s.FPS) || math.IsInf(s.FPS, 0):
 		return fmt.Errorf("mqtt: camera state: %d×%d at %v frames a second", s.Width, s.Height, s.FPS)
+	case s.Health != nil:
+		return s.Health.check()
 	}
 	return nil
 }

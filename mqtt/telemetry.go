@@ -26,7 +26,10 @@ type CameraTelemetry struct {
 	Captured  uint64            `json:"captured"` // frames, good or bad
 	Dropped   uint64            `json:"dropped"`  // whole ones that nobody had time for
 	Bad       uint64            `json:"bad"`
+	Lost      uint64            `json:"lost"` // that the driver's numbering skips
 	Reopened  uint64            `json:"reopened"`
+	Health    string            `json:"health,omitempty"` // as in the camera's state
+	Outages   uint64            `json:"outages"`
 	Examined  uint64            `json:"examined"` // frames in which faces were looked for
 	Judged    uint64            `json:"judged"`   // of these, those whose face was judged
 	Verdicts  VerdictCounts     `json:"verdicts"`
@@ -80,6 +83,9 @@ func (t Telemetry) Check() error {
 		err = errors.Join(err, CheckName("camera", name))
 		if c.FPS != nil && !measured(*c.FPS) {
 			err = errors.Join(err, fmt.Errorf("camera %s: %v frames a second", name, *c.FPS))
+		}
+		if c.Health != "" && !slices.Contains(healths[:], c.Health) {
+			err = errors.Join(err, fmt.Errorf("camera %s: health %.40q", name, c.Health))
 		}
 		for stage, s := range c.LatencyMS {
 			if s.Frames < 1 || !measured(s.Median) || !measured(s.P99) || !measured(s.Longest) {

@@ -376,11 +376,13 @@ func (a *app) printStatus(name string, o statusOutput) {
 			if c.Mode != "" && c.State == "streaming" {
 				line += ": " + c.Mode
 			}
+			line += c.Ails()
 			if c.Error != "" {
 				line += ": " + c.Error
 			}
 			row("camera "+c.Name, "%s", line)
 			advice(c.Hint)
+			advice(c.Advice)
 		}
 		for _, d := range h.Delegates {
 			if d.Error != "" {

@@ -212,7 +212,8 @@ func TestStartAndStop(t *testing.T) {
 func TestStatus(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	h := daemon.Health{Phase: daemon.PhaseReady, Since: at, PID: 77, Cameras: []daemon.CameraHealth{
-		{Name: "front", State: "streaming", Since: at, Mode: "MJPG 640×480 at 15/s", Worked: true},
+		{Name: "front", State: "streaming", Since: at, Mode: "MJPG 640×480 at 15/s", Worked: true,
+			Health: "alarmed", Alarms: []string{"slow"}, Advice: "light the place better"},
 		{Name: "side", State: "failed", Since: at, Error: "camera: open /dev/video1: permission denied", Hint: "add it to group video"}},
 		Broker:  &daemon.BrokerHealth{Connected: true, Queued: 3},
 		Verdict: &daemon.LastVerdict{Camera: "front", Verdict: "spoof", Code: "PAD_ATTACK", At: at},
@@ -231,7 +232,8 @@ func TestStatus(t *testing.T) {
 unit          /etc/systemd/system/livenessd.service, enabled
 says          camera front streaming
 restarts      2
-camera front  streaming since %[1]s: MJPG 640×480 at 15/s
+camera front  streaming since %[1]s: MJPG 640×480 at 15/s, alarmed: slow
+              → light the place better
 camera side   failed since %[1]s: camera: open /dev/video1: permission denied
               → add it to group video
 broker        connected; 3 verdicts wait

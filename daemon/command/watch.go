@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
 	"github.com/livenessd/livenessd/mqtt"
@@ -361,6 +362,12 @@ func stateLine(s *mqtt.CameraState) string {
 	}
 	if s.FPS > 0 {
 		line += fmt.Sprintf(" at %.3g fps", s.FPS)
+	}
+	if h := s.Health; h != nil && (len(h.Alarms) > 0 || h.State == camera.HealthEscalated) {
+		line += "  " + h.State
+		if len(h.Alarms) > 0 {
+			line += ": " + strings.Join(h.Alarms, ", ") + " → " + h.Hint
+		}
 	}
 	if s.Code != "" {
 		line += "  " + string(s.Code)
