@@ -32,6 +32,8 @@ func TestLab(t *testing.T) {
 	}
 	l := prepared(t)
 	t.Run("cameras", l.cameras)
+	t.Run("formats", l.formats)
+	t.Run("settings", l.settings)
 	t.Run("MJPEG", func(t *testing.T) { l.verdicts(t, "MJPG", 15) })
 	t.Run("YUYV", func(t *testing.T) { l.verdicts(t, "YUYV", 5) })
 	t.Run("broker", l.broker)
