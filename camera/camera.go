@@ -64,7 +64,9 @@ type Options struct {
 	Identity []string
 	// AllowVirtual takes devices that aren't cameras: pictures of anybody's choice come from them.
 	AllowVirtual bool
-	Log          *slog.Logger
+	// Light keeps the controls of exposure at hand: see Camera.Light.
+	Light bool
+	Log   *slog.Logger
 
 	timing timing // tests shorten it
 }
@@ -251,6 +253,7 @@ type Camera struct {
 	status Status
 	rate   rate
 	spoilt spoilt
+	dimmer dimmer
 	health health
 	newest time.Time // when the newest frame was captured
 }

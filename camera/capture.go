@@ -115,6 +115,14 @@ func (c *Camera) session(ctx context.Context, opened *bool) (good bool, err erro
 	c.rate, c.spoilt.n = rate{}, 0
 	c.health.opened(time.Now(), l.fps)
 	c.mu.Unlock()
+	light := c.lit(s, time.Now())
+	if light != nil {
+		defer func() {
+			if e := light.setLight(nil); e != nil {
+				c.o.Log.Debug("camera did not take its automatics back", "camera", c.o.Name, "error", e)
+			}
+		}()
+	}
 
 	stall := c.o.timing.stall
 	if l.fps > 0 {
@@ -129,6 +137,11 @@ func (c *Camera) session(ctx context.Context, opened *bool) (good bool, err erro
 		}
 		now := time.Now()
 		c.moved(now)
+		if light != nil {
+			if e := c.dim(light, now); e != nil {
+				l.trouble = unlit(l.device, e)
+			}
+		}
 		switch {
 		case errors.Is(err, errNoFrame):
 		case err != nil:

@@ -1,6 +1,7 @@
 package camera
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -145,6 +146,96 @@ func TestACameraThatDoesNotHeedIsTold(t *testing.T) {
 		}
 		if n := s.Counters; n.Reopened != 0 || n.Captured < 20 {
 			t.Errorf("counters %+v", n)
+		}
+	})
+}
+
+// litFake is a fake whose streams have a light.
+type litFake struct {
+	*fake
+	set  []string
+	fail error
+}
+
+type litStream struct {
+	*fakeStream
+	f *litFake
+}
+
+func (f *litFake) open(ctx context.Context) (stream, error) {
+	s, err := f.fake.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &litStream{s.(*fakeStream), f}, nil
+}
+
+func (s *litStream) light() Light {
+	return Light{Gain: Control{Type: ControlInteger, Max: 10, Value: int32(len(s.f.set))}}
+}
+
+func (s *litStream) setLight(l *LightSetting) error {
+	what := "back"
+	if l != nil {
+		what = fmt.Sprint(l.Gain)
+	}
+	s.f.set = append(s.f.set, what)
+	return s.f.fail
+}
+
+func TestLightIsSetBetweenFramesAndGivenBackAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &litFake{fake: &fake{plans: []plan{{lay: grey, frames: greys(60), period: period, end: syscall.EIO}, {lay: grey, frames: greys(200), period: period}}}}
+		o := Options{Light: true}
+		if err := o.check(); err != nil {
+			t.Fatal(err)
+		}
+		c, err := start(o, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(200 * time.Millisecond)
+		if l := c.Light(); l.Opened != 1 || l.Gain.Max != 10 {
+			t.Errorf("%+v", l)
+		}
+		c.SetLight(&LightSetting{Gain: 4})
+		time.Sleep(200 * time.Millisecond)
+		c.SetLight(&LightSetting{Gain: 5})
+		c.SetLight(&LightSetting{Gain: 6}) // the newest counts
+		time.Sleep(4 * time.Second)        // and it is opened again meanwhile
+		if l := c.Light(); l.Opened != 2 {
+			t.Errorf("after it was opened again: %+v", l)
+		}
+		f.fail = syscall.EACCES
+		c.SetLight(&LightSetting{Gain: 7})
+		time.Sleep(200 * time.Millisecond)
+		if s := c.Status(); s.State != StateStreaming || !strings.Contains(s.Err, "set light") || s.Hint == "" {
+			t.Errorf("a driver that refuses: %+v", s)
+		}
+		c.Close()
+		if want := []string{"4", "6", "back", "7", "back"}; !slices.Equal(f.set, want) {
+			t.Errorf("set %q, want %q", f.set, want)
+		}
+	})
+}
+
+func TestWithoutTheOptionThereIsNoLight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &litFake{fake: &fake{plans: []plan{{lay: grey, frames: greys(60), period: period}}}}
+		o := Options{}
+		if err := o.check(); err != nil {
+			t.Fatal(err)
+		}
+		c, err := start(o, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		c.SetLight(&LightSetting{Gain: 4})
+		time.Sleep(time.Second)
+		c.Close()
+		if l := c.Light(); l.Opened != 0 || len(f.set) != 0 {
+			t.Errorf("%+v, set %q", l, f.set)
 		}
 	})
 }

@@ -373,7 +373,10 @@ type video struct {
 	counted bool   // a frame came
 	number  uint32 // that the driver gave the last one
 	closed  bool
+	*lights
 }
+
+var _ lamp = (*video)(nil)
 
 var _ stream = (*video)(nil)
 
@@ -465,7 +468,7 @@ func openStream(path string, o *Options, r roots) (_ *video, err error) {
 		return nil, fmt.Errorf("start %s %d×%d: %w", l.format, l.width, l.height, err)
 	}
 	l.trouble = unheeded(path, apply(n, o.Controls)) // others begin to stream with values of their own
-	v := &video{lay: l, w: w, poll: [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}}
+	v := &video{lights: newLights(node(fd)), lay: l, w: w, poll: [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}}
 	if v.mapped, err = mapped(w); err != nil {
 		return nil, err
 	}
