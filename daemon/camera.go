@@ -11,5 +11,6 @@ import (
 // nothing.
 func CameraOptions(name string, c config.Camera, log *slog.Logger) camera.Options {
 	return camera.Options{Name: name, Path: c.Path, Format: c.Format, Width: c.Size.Width, Height: c.Size.Height, FPS: c.FPS, Loop: true,
-		Rotate: c.Rotate, Mirror: c.Mirror, Region: camera.Region(c.Region), Controls: c.Controls, Identity: c.Identity, AllowVirtual: c.AllowVirtual, Log: log}
+		Rotate: c.Rotate, Mirror: c.Mirror, Region: camera.Region(c.Region), Controls: c.Controls, Identity: c.Identity, AllowVirtual: c.AllowVirtual,
+		Light: c.Exposure == config.FaceExposure, Log: log}
 }

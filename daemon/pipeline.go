@@ -59,6 +59,7 @@ type pipeline struct {
 	watch    *cue.Watch  // what one picture can't tell
 	sideways bool        // its picture is turned by 90 or 270 degrees
 	offset   image.Point // of the part that is looked at
+	dimming  *dimming    // nil where the camera exposes by itself
 	sees     *cue.Pair   // of an infrared camera, which decides nothing; nil for others
 	publish  Publisher
 	id       *identity
@@ -103,7 +104,7 @@ func newPipeline(o Options, e *Engine, id *identity, name string, pairs map[stri
 		onRequest: o.Config.Decision.Mode == config.OnRequest && d != nil,
 		watch:     NewWatch(o.Config, c, pairs[c.Pair]), sees: pairs[name], publish: pub, id: id, log: o.Log.With("camera", name), now: time.Now, close: closeNets,
 		examiner: Examiner{Finder: find, Judge: judge, Looker: look.New(), Now: time.Now},
-		document: id.document(e, name), sideways: c.Rotate%180 != 0,
+		document: id.document(e, name), sideways: c.Rotate%180 != 0, dimming: newDimming(cam, c),
 	}, nil
 }
 
@@ -221,6 +222,7 @@ func (p *pipeline) frame(f *frame.Frame) {
 	doubting := p.now()
 	o.Doubts = p.watch.Frame(f.Captured, &f.Image, found.Box())
 	found.Times.Cues = p.now().Sub(doubting)
+	p.dimming.frame(f.Captured, &found, p.state.FPS)
 	d := p.decider.Observe(o)
 	decided := p.now()
 	if err == nil {

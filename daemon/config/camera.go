@@ -147,7 +147,8 @@ func (r *reader) ofDevices(name string, c *Camera) {
 		key   string
 		given bool
 		at    position
-	}{{"controls", len(c.Controls) > 0, r.at[&c.Controls]}, {"identity", len(c.Identity) > 0, r.at[&c.Identity]}} {
+	}{{"controls", len(c.Controls) > 0, r.at[&c.Controls]}, {"identity", len(c.Identity) > 0, r.at[&c.Identity]},
+		{"exposure", c.Exposure == FaceExposure, r.at[&c.Exposure]}} {
 		if k.given {
 			r.bad(k.at, "remove it, or name a device with path", "%s.%s is of no use with a replay", name, k.key)
 		}

@@ -63,12 +63,20 @@ type Camera struct {
 	// Controls are set in the driver, by its names: numbers, true, false or items of menus by their text.
 	Controls map[string]string
 	Identity []string // who the device must be, "usb:…" and "bus:…"; all must hold, none is anybody
+	// Exposure is CameraExposure, or FaceExposure: the driver's controls are moved by how bright the face is.
+	Exposure string
 	// AllowVirtual takes v4l2loopback, vivid and other devices that aren't cameras.
 	AllowVirtual bool
 }
 
 // Replay tells whether it is pictures that are played.
 func (c Camera) Replay() bool { return strings.HasPrefix(c.Path, "replay:") }
+
+// Who exposes.
+const (
+	CameraExposure = "camera"
+	FaceExposure   = "face"
+)
 
 // The roles of cameras.
 const (
@@ -313,7 +321,9 @@ func Example() []byte { return slices.Clone(example) }
 func Default() Config { return thisMachine().config() }
 
 // DefaultCamera is a camera of which nothing was said.
-func DefaultCamera() Camera { return Camera{Size: Size{640, 480}, FPS: 15, Role: RGB} }
+func DefaultCamera() Camera {
+	return Camera{Size: Size{640, 480}, FPS: 15, Role: RGB, Exposure: CameraExposure}
+}
 
 // machine is what the defaults depend on.
 type machine struct {

@@ -53,6 +53,7 @@ cameras:
     mirror: true
     region: {x: 0.25, width: .5, height: 0.75}
     identity: usb:046d:082d:A.1_-
+    exposure: face
     controls: {gain: 007, white_balance_automatic: false, power_line_frequency: 50 Hz, "1": "true", brightness: -5, mode: "#x"}
   1:
     path: replay:clip.mjpeg
@@ -125,11 +126,11 @@ state: /srv/state
 		Device: "7", Log: Log{"debug", "json"},
 		Cameras: map[string]Camera{
 			"front": {Path: "/dev/v4l/by-id/usb-Ä:1", Format: "MJPG", Size: Size{1280, 720}, FPS: 29.97, Role: "rgb", Pair: "beside", PairMap: [6]float64{0.8, 0, 0.1, 0, 0.9, -0.05},
-				Rotate: 270, Mirror: true, Region: Region{0.25, 0, 0.5, 0.75},
+				Exposure: "face", Rotate: 270, Mirror: true, Region: Region{0.25, 0, 0.5, 0.75},
 				Identity: []string{"usb:046d:082d:A.1_-"},
 				Controls: map[string]string{"gain": "007", "white_balance_automatic": "false", "power_line_frequency": "50 Hz", "1": "true", "brightness": "-5", "mode": "#x"}},
-			"1": {Path: "replay:clip.mjpeg", Size: Size{640, 480}, FPS: 15, Role: "rgb"},
-			"beside": {Path: "/dev/video2", Format: "GREY", Size: Size{640, 480}, FPS: 15, Role: "ir", AllowVirtual: true,
+			"1": {Path: "replay:clip.mjpeg", Size: Size{640, 480}, FPS: 15, Role: "rgb", Exposure: "camera"},
+			"beside": {Path: "/dev/video2", Format: "GREY", Size: Size{640, 480}, FPS: 15, Role: "ir", Exposure: "camera", AllowVirtual: true,
 				Identity: []string{"usb:046d:082d", "bus:usb-0000:00:14.0-1"}},
 		},
 		Models: Models{Liveness: Ensemble{{"mine", 1}}, Combine: "logits", Directory: "/srv/state/models"},
@@ -191,7 +192,7 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"unknown key, letters swapped", "mqtt:\n  ulr: x\n", `2:3: unknown key "mqtt.ulr" → did you mean "mqtt.url"?`},
 		{"unknown key, capitals", "DEVICE: x\n", `1:1: unknown key "DEVICE" → did you mean "device"?`},
 		{"unknown key, near none", "log:\n  colour: on\n", `2:3: unknown key "log.colour" → known here: level, format`},
-		{"unknown key in a camera", "cameras:\n  front:\n    with: 5\n", `3:5: unknown key "cameras.front.with" → known here: path, format, size, fps, role, pair, pair_map, rotate, mirror, region, controls, identity, allow_virtual`},
+		{"unknown key in a camera", "cameras:\n  front:\n    with: 5\n", `3:5: unknown key "cameras.front.with" → known here: path, format, size, fps, role, pair, pair_map, rotate, mirror, region, controls, exposure, identity, allow_virtual`},
 		{"unknown key after letters beyond ASCII", "{device: é, x: 1}", "1:10: device is \"é\"; allowed is a name of letters, digits, '.', '_' and '-', a letter or digit first, at most 64" +
 			"\n1:13: unknown key \"x\" → known here: device, log, cameras, models, inference, decision, applications, mqtt, signing, metrics, console, state"},
 		{"a key twice", "device: a\nlog: {}\ndevice: b\n", `3:1: key "device" is already in line 1 → keep one of the two`},
@@ -313,6 +314,9 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"an identity too many", "cameras:\n  a: {identity: [\"bus:a\", \"bus:b\", \"bus:c\"]}\n", "2:17: cameras.a.identity has 3 identities; allowed are 1 to 2 → leave it out to take any camera"},
 		{"no identity", "cameras:\n  a: {identity: []}\n", "2:17: cameras.a.identity has 0 identities; allowed are 1 to 2 → leave it out to take any camera"},
 		{"an identity of a replay", "cameras:\n  a: {path: \"replay:x\", identity: bus:a}\n", "2:35: cameras.a.identity is of no use with a replay → remove it, or name a device with path"},
+		{"exposure by a face in infrared", "cameras:\n  a: {pair: b, path: x}\n  b: {path: y, role: ir, exposure: face}\n",
+			"3:36: cameras.b.exposure is of no use with an infrared camera → remove it; the lamp of an infrared camera is steady"},
+		{"exposure of a replay", "cameras:\n  a: {path: \"replay:x\", exposure: face}\n", "2:35: cameras.a.exposure is of no use with a replay → remove it, or name a device with path"},
 		{"a role that nobody has", "cameras:\n  a: {role: uv}\n", `2:13: cameras.a.role is "uv"; allowed is rgb, ir`},
 		{"a cue that can't be required", "decision: {cues: {repeat: required}}", `1:27: decision.cues.repeat is "required"; allowed is deny, off`},
 

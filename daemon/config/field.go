@@ -139,6 +139,7 @@ func (c *Camera) fields() []field {
 		truth("mirror", &c.Mirror),
 		region("region", &c.Region),
 		controls("controls", &c.Controls),
+		choice("exposure", &c.Exposure, CameraExposure, FaceExposure),
 		identities("identity", &c.Identity),
 		truth("allow_virtual", &c.AllowVirtual),
 	}
@@ -252,6 +253,9 @@ func cameras(key string, p *map[string]Camera) field {
 				paths[cam.Path] = key
 				if cam.Replay() {
 					r.ofDevices(name+"."+key, &cam)
+				}
+				if cam.Exposure == FaceExposure && cam.Role == IR {
+					r.bad(r.at[&cam.Exposure], "remove it; the lamp of an infrared camera is steady", "%s.%s.exposure is of no use with an infrared camera", name, key)
 				}
 			})
 			if len(all) == 0 && len(r.problems) == 0 {

@@ -43,7 +43,7 @@ const (
 	inside = 0.25  // and until which it is gone on with, once begun
 	step   = 1.0 / 3
 	eager  = 0.5 // of what is missing is done at once
-	spread = 4.0 // stops that the whole range of a gain is taken for: nobody says. Six times as many still settle.
+	spread = 4.0 // stops that the whole range of a gain is taken for: nobody says. Three times as many still settle.
 
 	smooth  = 0.3                    // how much the newest frame counts
 	patient = 800 * time.Millisecond // the camera's own automatic has its time first
@@ -66,6 +66,13 @@ type Meter struct {
 
 // Opened says that the camera was opened, and what it has. Whatever was set before is gone.
 func (m *Meter) Opened(c Controls) { *m = Meter{have: c} }
+
+// Know says what the camera has now: its automatic moves the values while it has the camera.
+func (m *Meter) Know(c Controls) {
+	if !m.taken {
+		m.have = c
+	}
+}
 
 // Frame says how bright the face of a frame is, of 0…255; known is false where there is none, or several. It gives what to do, and what to set.
 func (m *Meter) Frame(now time.Time, luma float64, known bool) (Do, Setting) {
