@@ -29,6 +29,11 @@ const (
 	AlarmUnsteady = "unsteady" // the camera was lost three times within ten minutes
 )
 
+// Alarms are all that there are.
+func Alarms() []string {
+	return []string{AlarmSlow, AlarmGaps, AlarmFaulty, AlarmDamaged, AlarmUnsteady}
+}
+
 // alarms, each with what a technician should do.
 var alarmHints = [...]struct{ alarm, hint string }{
 	{AlarmSlow, "fewer frames come than the camera promised: light the place better, or fix its exposure; or choose a rate that it can do"},

@@ -54,6 +54,47 @@ func TestNodeOfACamerasUSBDevice(t *testing.T) {
 	}
 }
 
+func TestCameraIsFoundUnderAnotherNumber(t *testing.T) {
+	dev := t.TempDir()
+	link := filepath.Join(dev, "v4l", "by-id", "usb-cam")
+	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	put := func(node string) string {
+		path := filepath.Join(dev, node)
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	node := put("video0")
+	d := &device{roots: roots{dev: dev}, o: Options{Path: node}}
+	if got := d.path(); got != node || !d.present() {
+		t.Errorf("%s before anything happens", got)
+	}
+	if err := os.Remove(node); err != nil {
+		t.Fatal(err)
+	}
+	if d.present() || d.path() != node {
+		t.Error("a camera that is nowhere is found")
+	}
+	d.link.Store(link) // as it was opened by
+	if d.present() || d.waits(&uevent{node: "video2"}) {
+		t.Error("a camera that is away is found")
+	}
+	put("video2")
+	if err := os.Symlink("../../video2", link); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.path(); got != link || !d.present() || !d.waits(&uevent{node: "video2"}) || d.waits(&uevent{node: "video3"}) {
+		t.Errorf("it is %s, at video2", got)
+	}
+	put("video0") // somebody else's, perhaps: what is configured comes first
+	if got := d.path(); got != node {
+		t.Errorf("%s while there is one at the path", got)
+	}
+}
+
 // The kernel tells structures apart by their size, which is in the request's number: webcam's is known to work.
 func TestRequestForABufferIsTheKernels(t *testing.T) {
 	if vidiocDQBuf != webcam.VIDIOC_DQBUF {

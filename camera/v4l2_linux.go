@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -271,7 +272,9 @@ type device struct {
 	roots roots
 	known *Info  // which camera an empty path has come to mean
 	node  string // that was opened last
-	plugs *plugs // nil where nobody tells what is plugged in
+	// link is the name that stays with the camera that was opened last: who has a path that doesn't finds it again under another node.
+	link  atomic.Value // of string
+	plugs *plugs       // nil where nobody tells what is plugged in
 }
 
 var _ driver = (*device)(nil)
@@ -290,8 +293,12 @@ func (d *device) waits(e *uevent) bool {
 	if d.o.Path == "" {
 		return true
 	}
-	real, err := filepath.EvalSymlinks(d.o.Path)
-	return err == nil && real == filepath.Join(d.roots.dev, e.node)
+	for _, path := range []string{d.o.Path, d.elsewhere()} {
+		if real, err := filepath.EvalSymlinks(path); err == nil && real == filepath.Join(d.roots.dev, e.node) {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *device) news() <-chan bool {
@@ -325,7 +332,7 @@ func (d *device) reset() error {
 }
 
 func (d *device) present() bool {
-	path := d.o.Path
+	path := d.path()
 	if path == "" {
 		if d.known == nil || d.known.ByID == "" {
 			return len(d.roots.nodes()) > 0
@@ -336,8 +343,24 @@ func (d *device) present() bool {
 	return err == nil
 }
 
+// path is where the camera is. One that has another number since it was plugged in again is found by its lasting name.
+func (d *device) path() string {
+	if _, err := os.Stat(d.o.Path); d.o.Path != "" && errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(d.elsewhere()); err == nil {
+			return d.elsewhere()
+		}
+	}
+	return d.o.Path
+}
+
+// elsewhere is the lasting name of the camera that was opened last, "" for none.
+func (d *device) elsewhere() string {
+	link, _ := d.link.Load().(string)
+	return link
+}
+
 func (d *device) open(context.Context) (stream, error) {
-	path := d.o.Path
+	path := d.path()
 	var found *Info
 	if path == "" {
 		infos, err := d.roots.list()
@@ -358,6 +381,7 @@ func (d *device) open(context.Context) (stream, error) {
 	}
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		d.node = real
+		d.link.Store(d.roots.links("by-id")[real])
 	}
 	return s, nil
 }

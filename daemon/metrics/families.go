@@ -71,6 +71,26 @@ func ofCameras(gauge, counter prometheus.ValueType) []family {
 		{"camera_reopened_total", "How often a camera was opened again.", counter, label, each(func(c daemon.CameraFigures, say say) {
 			say(float64(c.Status.Counters.Reopened), c.Name)
 		})},
+		{"camera_health", "1 for how well a camera does, else 0: alarmed is one whose frames come, but not as they should, escalated one that opening it again didn't help.", gauge,
+			[]string{"camera", "health"}, each(func(c daemon.CameraFigures, say say) {
+				for _, health := range camera.Healths() {
+					say(truth(health == c.Status.Health.State), c.Name, health)
+				}
+			})},
+		{"camera_alarm", "1 for what is wrong with the frames that come from a camera, else 0.", gauge, []string{"camera", "alarm"}, each(func(c daemon.CameraFigures, say say) {
+			for _, alarm := range camera.Alarms() {
+				say(truth(slices.Contains(c.Status.Health.Alarms, alarm)), c.Name, alarm)
+			}
+		})},
+		{"camera_outages_total", "How often a camera was lost after it had streamed.", counter, label, each(func(c daemon.CameraFigures, say say) {
+			say(float64(c.Status.Health.Outages), c.Name)
+		})},
+		{"camera_resets_total", "How often a camera's USB device was reset.", counter, label, each(func(c daemon.CameraFigures, say say) {
+			say(float64(c.Status.Health.Resets), c.Name)
+		})},
+		{"camera_skipped_frames_total", "Frames that a driver's numbering skips.", counter, label, each(func(c daemon.CameraFigures, say say) {
+			say(float64(c.Status.Counters.Lost), c.Name)
+		})},
 		{"camera_frame_rate_hertz", "Frames a second that were agreed with the camera's driver.", gauge, label, each(func(c daemon.CameraFigures, say say) {
 			if c.Status.FPS > 0 {
 				say(c.Status.FPS, c.Name)
@@ -93,7 +113,7 @@ func ofCameras(gauge, counter prometheus.ValueType) []family {
 				name string
 				n    uint64
 			}{
-				{"empty", b.Empty}, {"short", b.Short}, {"truncated", b.Truncated}, {"corrupt", b.Corrupt},
+				{"faulty", b.Faulty}, {"empty", b.Empty}, {"short", b.Short}, {"truncated", b.Truncated}, {"corrupt", b.Corrupt},
 				{"wrong_size", b.WrongSize}, {"too_large", b.TooLarge}, {"unsupported", b.Unsupported},
 			} {
 				say(float64(r.n), c.Name, r.name)
