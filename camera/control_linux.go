@@ -136,3 +136,17 @@ func (n node) items(q *v4l2QueryCtrl) []MenuItem {
 func (n node) set(id uint32, value int32) error {
 	return ioctl(n, vidiocSCtrl, &v4l2Control{id, value})
 }
+
+// Adjust sets controls of a device that somebody may be using, at once, and tells what couldn't be set. They stay until it is opened anew or
+// loses its power.
+func Adjust(path string, wanted map[string]string) error {
+	n, err := openNode(path)
+	if err != nil {
+		return fault("open", path, err, nil)
+	}
+	defer n.close()
+	if e := unheeded(path, apply(n, wanted)); e != nil {
+		return e
+	}
+	return nil
+}

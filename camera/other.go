@@ -12,6 +12,9 @@ var errPlatform = errors.New("cameras need Linux; only replays play here")
 // List has nothing to list on this platform.
 func List() ([]Info, error) { return nil, errPlatform }
 
+// Adjust has nothing to set on this platform.
+func Adjust(string, map[string]string) error { return errPlatform }
+
 func newDevice(Options) driver { return nowhere{} }
 
 type nowhere struct{}
