@@ -174,7 +174,7 @@ func (d *calibrator) undo(shown []presentedAt) ([]presentedAt, error) {
 // present looks at one presentation, as run would.
 func (d *calibrator) present(ctx context.Context, species string) (p presentedAt, err error) {
 	p = presentedAt{species: species}
-	dec, err := decision.New(d.scorer.options)
+	trial, err := decision.NewTrial(d.scorer.options)
 	if err != nil {
 		return p, err
 	}
@@ -188,27 +188,6 @@ func (d *calibrator) present(ctx context.Context, species string) (p presentedAt
 			// A clip of what doesn't count is no clip.
 			err = errors.Join(err, c.end(err == nil))
 		}()
-	}
-	var rows []scored
-	var gate decision.Code // why the newest frame is no evidence
-	add := func(v *decision.Decision) {
-		if v == nil {
-			return
-		}
-		r := scored{Verdict: v.Verdict, LiveAt: d.scorer.options.LiveAt, SpoofAt: d.scorer.options.SpoofAt, Frames: v.Frames}
-		code := v.Code
-		if code == decision.Timeout && v.Frames < d.scorer.options.MinFrames {
-			// Too little was seen to have a score.
-			if gate != "" {
-				code = gate
-			}
-		} else if v.Frames > 0 {
-			r.Score = &v.Score
-		}
-		if code != "" {
-			r.Code = &code
-		}
-		rows = append(rows, r)
 	}
 	d.scorer.examiner.Forget()
 	start := d.now()
@@ -224,7 +203,7 @@ func (d *calibrator) present(ctx context.Context, species string) (p presentedAt
 			if s := d.camera.Status(); s.State != camera.StateStreaming && s.Err != "" {
 				return p, fmt.Errorf("%w: %s", errCamera, s.Err)
 			}
-			add(dec.Idle(d.now()))
+			trial.Idle(d.now())
 			if d.now().Before(end) {
 				continue
 			}
@@ -233,13 +212,12 @@ func (d *calibrator) present(ctx context.Context, species string) (p presentedAt
 		case f.Captured.Before(start): // it shows what was there before
 			continue
 		case f.Captured.Before(end):
-			found, err := d.scorer.follow(f.Captured, &f.Image, dec)
+			found, err := d.scorer.follow(f.Captured, &f.Image, trial.Decider())
 			if err != nil {
 				p.why = decision.ProcessingErr
 				return p, nil
 			}
-			gate = found.Code
-			add(dec.Observe(found.Observation(f.Captured, &f.Image)))
+			trial.Observe(found.Observation(f.Captured, &f.Image))
 			if c != nil {
 				if err := c.add(f); err != nil {
 					return p, err
@@ -248,8 +226,7 @@ func (d *calibrator) present(ctx context.Context, species string) (p presentedAt
 			continue
 		}
 		// What is still open is closed as run does it when nothing more comes of waiting.
-		add(dec.Interrupt(end, decision.Timeout))
-		p.score, p.why = answer(rows)
+		p.score, p.why = trial.End(end)
 		return p, nil
 	}
 }
