@@ -149,7 +149,7 @@ func (a *app) runCalibrate(ctx context.Context, o calibrateFlags, in *answers) e
 	length := time.Duration(o.seconds * float64(time.Second))
 	// A door that waits longer than a presentation lasts would have no answer about whoever is between the thresholds.
 	s.options.Timeout = min(s.options.Timeout, length-time.Second)
-	r := &calibration{Schema: 1, Target: calibrationTarget{APCER: o.apcer, BPCER: o.bpcer, Certainty: o.certainty}, Needed: []neededResult{}}
+	r := &calibration{Schema: 1, Target: pad.Target{APCER: o.apcer, BPCER: o.bpcer, Certainty: o.certainty}, Needed: []neededResult{}}
 	var m *measured
 	if o.from != "" {
 		m, err = a.fromFolder(ctx, s, o.from)

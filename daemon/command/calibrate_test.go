@@ -80,7 +80,7 @@ func TestMorePresentationsUntilCertain(t *testing.T) {
 		{"a limit that nothing reaches", 0, 0, 0.9999, 0.5, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := moreNeeded(tt.errors, tt.of, tt.limit, tt.certainty); got != tt.want {
+			if got := pad.MoreNeeded(tt.errors, tt.of, tt.limit, tt.certainty); got != tt.want {
 				t.Errorf("%d, not %d", got, tt.want)
 			}
 		})
@@ -91,7 +91,7 @@ func TestMorePresentationsAgreeWithTheIntervals(t *testing.T) {
 	for _, limit := range []float64{0.005, 0.01, 0.05, 0.3} {
 		for _, errors := range []int{0, 1, 2, 7, 40} {
 			for _, of := range []int{errors, errors + 10, 200} {
-				n := of + moreNeeded(errors, of, limit, 0.95)
+				n := of + pad.MoreNeeded(errors, of, limit, 0.95)
 				if _, high := pad.ClopperPearson(errors, n); high > limit*(1+1e-9) {
 					t.Errorf("%d of %d: upper bound %v is above %v", errors, n, high, limit)
 				}
@@ -144,7 +144,7 @@ func shown(t *testing.T, people []float64, attacks map[string][]float64) *measur
 }
 
 func TestThresholdsAreSuggestedFromErrorRates(t *testing.T) {
-	target := calibrationTarget{APCER: 0.1, BPCER: 0.05, Certainty: 0.95}
+	target := pad.Target{APCER: 0.1, BPCER: 0.05, Certainty: 0.95}
 	for _, tt := range []struct {
 		name    string
 		people  []float64
@@ -554,7 +554,7 @@ func TestTheDocsShowWhatCalibratePrints(t *testing.T) {
 		limit float64
 		more  string
 	}{{0.01, "368 presentations"}, {0.05, "for 5 % it is 72"}} {
-		if !strings.Contains(docs, n.more) || !strings.Contains(n.more, strconv.Itoa(moreNeeded(0, 0, n.limit, 0.95))) {
+		if !strings.Contains(docs, n.more) || !strings.Contains(n.more, strconv.Itoa(pad.MoreNeeded(0, 0, n.limit, 0.95))) {
 			t.Errorf("docs/calibrate.md doesn't say %q", n.more)
 		}
 	}
