@@ -75,6 +75,10 @@ type pipeline struct {
 	moves     *part  // this pipeline, as the pulse knows it
 	worked    bool   // the pulse was told that frames can be examined
 
+	using config.Camera                       // how the camera is used
+	open  func(config.Camera) (Camera, error) // as another configuration says; nil: it stays as it is
+	doubt func(config.Camera) *cue.Watch      // the watch for that
+
 	meter    meter
 	newest   Examined      // the frame that was examined last
 	document mqtt.Verdict  // what all verdicts of this camera have in common
@@ -100,11 +104,14 @@ func newPipeline(o Options, e *Engine, id *identity, name string, pairs map[stri
 		return nil, errors.Join(err, closeNets())
 	}
 	return &pipeline{
-		name: name, camera: cam, decider: decider, desk: d, lines: o.Timelines, pulse: o.Pulse, stage: o.View.stage(name),
+		name: name, camera: &changing{now: cam}, decider: decider, desk: d, lines: o.Timelines, pulse: o.Pulse, stage: o.View.stage(name),
 		onRequest: o.Config.Decision.Mode == config.OnRequest && d != nil,
 		watch:     NewWatch(o.Config, c, pairs[c.Pair]), sees: pairs[name], publish: pub, id: id, log: o.Log.With("camera", name), now: time.Now, close: closeNets,
 		examiner: Examiner{Finder: find, Judge: judge, Looker: look.New(), Now: time.Now},
 		document: id.document(e, name), sideways: c.Rotate%180 != 0, dimming: newDimming(cam, c),
+		using: c,
+		open:  func(c config.Camera) (Camera, error) { return openCamera(o, name, c) },
+		doubt: func(c config.Camera) *cue.Watch { return NewWatch(o.Config, c, pairs[c.Pair]) },
 	}, nil
 }
 
@@ -123,6 +130,7 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 	waits := newWaiting(ctx)
 	defer waits.stop()
 	for {
+		p.attempt()
 		p.reportState()
 		p.attend()
 		f, err := p.next(waits.wait(idle))
@@ -223,6 +231,7 @@ func (p *pipeline) frame(f *frame.Frame) {
 	o.Doubts = p.watch.Frame(f.Captured, &f.Image, found.Box())
 	found.Times.Cues = p.now().Sub(doubting)
 	p.dimming.frame(f.Captured, &found, p.state.FPS)
+	p.stage.observed(o)
 	d := p.decider.Observe(o)
 	decided := p.now()
 	if err == nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/camera/frame"
+	"github.com/livenessd/livenessd/daemon/config"
 	"github.com/livenessd/livenessd/daemon/decision"
 	"github.com/livenessd/livenessd/mqtt"
 )
@@ -39,6 +40,7 @@ type View struct {
 
 // viewed is a run, as a view sees it.
 type viewed struct {
+	config    config.Config
 	identity  *identity
 	engine    *Engine
 	cameras   map[string]func() camera.Status
@@ -93,6 +95,8 @@ type Presentation struct {
 type stage struct {
 	watchers atomic.Int32 // of sights
 	viewers  atomic.Int32 // of those, of pictures, too
+	tap      atomic.Pointer[tap]
+	trials   chan *trial
 
 	mu      sync.Mutex
 	newest  *Shown
@@ -111,7 +115,7 @@ func (v *View) stage(name string) *stage {
 	defer v.mu.Unlock()
 	s := v.stages[name]
 	if s == nil {
-		s = &stage{arrived: make(chan struct{})}
+		s = &stage{arrived: make(chan struct{}), trials: make(chan *trial, 1)}
 		v.stages[name] = s
 	}
 	return s
@@ -371,7 +375,7 @@ func (v *View) HasCamera(name string) bool {
 
 // seen is a run for its view.
 func seen(o Options, id *identity, e *Engine, d *desk, t *telemeter, broker func() mqtt.Status) *viewed {
-	r := &viewed{identity: id, engine: e, desk: d, broker: broker, verdicts: t.verdicts, cameras: map[string]func() camera.Status{}, roles: map[string]string{}}
+	r := &viewed{config: o.Config, identity: id, engine: e, desk: d, broker: broker, verdicts: t.verdicts, cameras: map[string]func() camera.Status{}, roles: map[string]string{}}
 	for _, p := range t.pipelines {
 		r.camerasOf = append(r.camerasOf, p.name)
 		r.cameras[p.name], r.roles[p.name] = p.camera.Status, o.Config.Cameras[p.name].Role
