@@ -36,7 +36,7 @@ var arrows = map[string][]string{
 	"mqtt/fleet":         {"mqtt"},
 	"daemon/blame":       {},
 	"daemon/config":      {},
-	"daemon/console":     {"camera", "daemon", "daemon/config", "daemon/decision", "models", "mqtt"},
+	"daemon/console":     {"camera", "daemon", "daemon/config", "daemon/decision", "daemon/pad", "models", "mqtt"},
 	"daemon/cue":         {"camera/frame", "daemon/decision"},
 	"daemon/decision":    {},
 	"daemon/demo":        {},

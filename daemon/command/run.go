@@ -1,12 +1,14 @@
 package command
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -71,7 +73,7 @@ type server struct {
 	lines  *daemon.Timelines // of all runs
 	view   *daemon.View
 	page   *console.Server
-	hangup <-chan os.Signal
+	hangup chan os.Signal // or what the console wants instead
 	book   *blame.Book
 	watch  func(context.Context, daemon.Options) error // daemon.Run
 	tell   daemon.Recorder
@@ -173,10 +175,10 @@ func unattended(err error, systemd bool) error {
 
 // hangups gives SIGHUPs that aren't a terminal's which is closed.
 func hangups() (c chan os.Signal, stop func()) {
-	if term.IsTerminal(int(os.Stdin.Fd())) {
-		return nil, func() {}
-	}
 	c = make(chan os.Signal, 1)
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		return c, func() {}
+	}
 	signal.Notify(c, syscall.SIGHUP)
 	return c, func() { signal.Stop(c) }
 }
@@ -186,7 +188,8 @@ func (s *server) openConsole(ctx context.Context, cfg config.Config, log *slog.L
 	if err := console.Check(cfg); err != nil {
 		return nil, failConfig(err)
 	}
-	s.page, err = console.New(console.Options{Version: s.Version, View: s.view, Pulse: s.pulse, Log: log, Watchdog: s.notify.Interval(),
+	s.page, err = console.New(console.Options{Version: s.Version, View: s.view, Pulse: s.pulse, Timelines: s.lines, Log: log, Watchdog: s.notify.Interval(),
+		ConfigPath: s.configPath, Reload: s.reload, Doctor: s.consult,
 		Mounts: []console.Mount{
 			{Pattern: "GET /metrics", Handler: s.figures},
 			{Pattern: "GET /healthz", Handler: metrics.Brief(s.figures), Open: true},
@@ -206,6 +209,41 @@ func (s *server) openConsole(ctx context.Context, cfg config.Config, log *slog.L
 		cancel()
 		<-ended
 	}, nil
+}
+
+// reload is what SIGHUP does.
+func (s *server) reload() {
+	select {
+	case s.hangup <- syscall.SIGHUP:
+	default: // it will be read again anyway
+	}
+}
+
+// consult lets the doctor look in a process of its own: what hangs or crashes there does so alone.
+func (s *server) consult(ctx context.Context, bundle string) ([]byte, error) {
+	self, err := thisProgram()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"doctor", "--json"}
+	if s.configPath != "" {
+		args = append(args, "--config", s.configPath)
+	}
+	if bundle != "" {
+		args = append(args, "--bundle", bundle)
+	}
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Stderr, cmd.WaitDelay = &said, time.Second
+	out, err := cmd.Output()
+	var found *exec.ExitError
+	if errors.As(err, &found) && found.Exited() && len(out) > 0 { // it looked, and found something
+		return out, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("command: let the doctor look: %w: %s", err, oneLine(said.String()))
+	}
+	return out, nil
 }
 
 func (s *server) prepare(ctx context.Context, cfg config.Config, log *slog.Logger) (*prepared, error) {

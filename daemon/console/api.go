@@ -36,6 +36,23 @@ func (s *Server) routes() (http.Handler, error) {
 	m.Handle("GET /api/presentations", s.as(Viewer, s.presentations))
 	m.Handle("GET /api/events", s.as(Viewer, s.events))
 	m.Handle("GET /api/cameras/{camera}/pictures", s.as(Viewer, s.pictures))
+	m.Handle("GET /api/config", s.as(Admin, s.settings))
+	m.Handle("POST /api/config/preview", s.as(Admin, s.preview))
+	m.Handle("POST /api/config", s.as(Admin, s.change))
+	m.Handle("GET /api/cameras/{camera}/device", s.as(Admin, s.device))
+	m.Handle("POST /api/cameras/{camera}/controls", s.as(Admin, s.controls))
+	m.Handle("POST /api/cameras/{camera}/trial", s.as(Admin, s.try))
+	m.Handle("DELETE /api/cameras/{camera}/trial", s.as(Admin, s.untry))
+	m.Handle("POST /api/sessions", s.as(Admin, s.ask))
+	m.Handle("DELETE /api/sessions/{session}", s.as(Admin, s.cancel))
+	m.Handle("GET /api/doctor", s.as(Viewer, s.report))
+	m.Handle("POST /api/doctor", s.as(Admin, s.examine(false)))
+	m.Handle("POST /api/bundle", s.as(Admin, s.examine(true)))
+	m.Handle("GET /api/calibration", s.as(Admin, s.walk))
+	m.Handle("POST /api/calibration", s.as(Admin, s.beginWalk))
+	m.Handle("DELETE /api/calibration", s.as(Admin, s.endWalk))
+	m.Handle("POST /api/calibration/presentations", s.as(Admin, s.present))
+	m.Handle("DELETE /api/calibration/presentations/last", s.as(Admin, s.unpresent))
 	for _, e := range s.o.Mounts {
 		if e.Open {
 			m.Handle(e.Pattern, e.Handler)
@@ -141,11 +158,17 @@ func (s *Server) presentations(w http.ResponseWriter, r *http.Request, _ caller)
 		Presentations []presentationDocument `json:"presentations"` // the oldest first
 	}{[]presentationDocument{}}
 	for _, p := range s.o.View.Presentations(after) {
-		out.Presentations = append(out.Presentations, presentation(p))
+		out.Presentations = append(out.Presentations, s.presentation(p))
 	}
 	s.write(w, out)
 }
 
-func presentation(p daemon.Presentation) presentationDocument {
-	return presentationDocument{Number: p.Number, Verdict: p.Verdict, Hint: p.Hint}
+func (s *Server) presentation(p daemon.Presentation) presentationDocument {
+	d := presentationDocument{Number: p.Number, Verdict: p.Verdict, Hint: p.Hint}
+	for _, t := range s.o.Timelines.Verdicts(p.Verdict.Camera) {
+		if t.Boot == p.Verdict.Boot && t.Seq == p.Verdict.Seq {
+			d.Timeline = &t
+		}
+	}
+	return d
 }

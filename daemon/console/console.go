@@ -16,6 +16,7 @@ package console
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
 )
@@ -49,6 +51,17 @@ type Options struct {
 	Now     func() time.Time // time.Now
 	// Watchdog is how often systemd must hear that livenessd is alive; 0: it needn't.
 	Watchdog time.Duration
+	// Timelines are those of presentations; nil for none.
+	Timelines *daemon.Timelines
+	// ConfigPath is the configuration's file; "" is the usual one.
+	ConfigPath string
+	// Reload lets the daemon read its configuration again; nil: it can't.
+	Reload func()
+	// Doctor gives the report of `livenessd doctor --json`, and writes a bundle where a path is given; nil: there is none.
+	Doctor func(ctx context.Context, bundle string) ([]byte, error)
+	// List and Adjust are package camera's, for tests to replace.
+	List   func() ([]camera.Info, error)
+	Adjust func(device string, controls map[string]string) error
 	// Mounts are further handlers by their pattern, such as "GET /metrics", behind the same checks of Host and Origin.
 	Mounts []Mount
 }
@@ -72,6 +85,12 @@ type Server struct {
 	changed  chan struct{} // a slot of one: look at access again
 	handling sync.WaitGroup
 	bound    atomic.Pointer[net.TCPAddr] // where it listens; nil for nowhere
+
+	calibration calibration
+	writing     sync.Mutex // one writes the configuration at a time
+	doctoring   sync.Mutex // of both below
+	examining   bool
+	examined    json.RawMessage
 }
 
 // access is what a configuration says of the console.
@@ -89,6 +108,12 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.List == nil {
+		o.List = camera.List
+	}
+	if o.Adjust == nil {
+		o.Adjust = camera.Adjust
 	}
 	s := &Server{o: o, sessions: newSessions(o.Now), lock: newLockout(o.Now), links: newLinks(o.Now), seats: newSeats(), changed: make(chan struct{}, 1)}
 	s.access.Store(&access{})

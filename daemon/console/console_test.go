@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
 	"github.com/livenessd/livenessd/daemon/demo"
@@ -82,6 +83,9 @@ type fixture struct {
 	view   *daemon.View
 	pulse  *daemon.Pulse
 	base   string // http://127.0.0.1:PORT
+
+	device  string                   // that the camera says it is, where it shall be one
+	cameras map[string]config.Camera // of the daemon
 }
 
 func secret(t testing.TB, name, content string) string {
@@ -96,7 +100,12 @@ func secret(t testing.TB, name, content string) string {
 func settings(t testing.TB) config.Config {
 	c := config.Default()
 	c.Device, c.State = "door-7", t.TempDir()
-	c.Console = config.Console{Listen: "127.0.0.1:0", TokenFile: secret(t, "token", adminToken), ViewTokenFile: secret(t, "view", viewToken), Viewers: 2}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c.Console = config.Console{Listen: l.Addr().String(), TokenFile: secret(t, "token", adminToken), ViewTokenFile: secret(t, "view", viewToken), Viewers: 2}
 	return c
 }
 
@@ -210,6 +219,20 @@ func header(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }
 
+// disguised is a camera that says it is a device.
+type disguised struct {
+	*camera.Camera
+	device string
+}
+
+func (d *disguised) Status() camera.Status {
+	s := d.Camera.Status()
+	if d.device != "" {
+		s.Device = d.device
+	}
+	return s
+}
+
 // run lets a daemon play the demo's clip for a console.
 func (f *fixture) run() {
 	f.t.Helper()
@@ -224,11 +247,16 @@ func (f *fixture) run() {
 	cam.Path = "replay:" + clip
 	c := f.cfg
 	c.Cameras = map[string]config.Camera{"front": cam}
+	f.cameras = c.Cameras
 	c.MQTT.URLs = []string{"mqtt://127.0.0.1:1"} // nobody is there
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- daemon.Run(ctx, daemon.Options{Config: c, Version: "1.2.3-test", Log: slog.New(slog.DiscardHandler), Pulse: f.pulse, View: f.view})
+		ended <- daemon.Run(ctx, daemon.Options{Config: c, Version: "1.2.3-test", Log: slog.New(slog.DiscardHandler), Pulse: f.pulse, View: f.view,
+			OpenCamera: func(name string, c config.Camera) (daemon.Camera, error) {
+				cam, err := camera.Open(daemon.CameraOptions(name, c, nil))
+				return &disguised{cam, f.device}, err
+			}})
 	}()
 	f.t.Cleanup(func() {
 		cancel()

@@ -172,7 +172,9 @@ type timesDocument struct {
 type presentationDocument struct {
 	Number  uint64       `json:"number"`
 	Verdict mqtt.Verdict `json:"verdict"`
-	Hint    string       `json:"hint,omitempty"`
+	// Timeline is how it came about; null where that isn't remembered.
+	Timeline *daemon.Timeline `json:"timeline"`
+	Hint     string           `json:"hint,omitempty"`
 }
 
 func sight(s *daemon.Sight) sightDocument {

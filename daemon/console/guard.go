@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/livenessd/livenessd/daemon"
 )
 
 // policy is the page's Content-Security-Policy: its own files, its own requests, and pictures that its script has made of what it got.
@@ -249,6 +251,11 @@ func refuse(w http.ResponseWriter, status int, what, hint string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(refusal{what, hint}) // who has gone doesn't hear it
+}
+
+// fail answers with an error and its hint.
+func fail(w http.ResponseWriter, status int, err error) {
+	refuse(w, status, err.Error(), daemon.Hint(err))
 }
 
 // read reads a request's document strictly. It has answered itself where it gives false.

@@ -200,7 +200,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, c caller) {
 			}
 		}
 		for _, p := range s.o.View.Presentations(last) {
-			if t.event("presentation", presentation(p)) != nil {
+			if t.event("presentation", s.presentation(p)) != nil {
 				return
 			}
 			last = p.Number
