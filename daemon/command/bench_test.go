@@ -1,11 +1,16 @@
 package command
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/livenessd/livenessd/camera"
+	"github.com/livenessd/livenessd/daemon/demo"
 )
 
 func TestBenchMeasuresEachSizeAndFormat(t *testing.T) {
@@ -45,6 +50,68 @@ func TestBenchMeasuresEachSizeAndFormat(t *testing.T) {
 	for _, key := range []string{"rss_bytes", "delegate", "runtime"} {
 		if v := string(objects[4][key]); v == "" || v == "0" || v == `""` {
 			t.Errorf("%s is %q", key, v)
+		}
+	}
+}
+
+func TestBenchPlaysAnEmptyRoomAndOtherModels(t *testing.T) {
+	needRuntime(t)
+	pictures := camera.SplitMJPEG(demo.Clip)
+	truth, err := demo.ReadTruth()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := truth.Segments[1].First // somebody comes
+	comes := write(t, "comes.mjpeg", string(bytes.Join(pictures[first-8:first+8], nil)))
+	stays := write(t, "stays.mjpeg", string(bytes.Join(pictures[first+20:first+24], nil)))
+	read := func(r result) []benchResult {
+		t.Helper()
+		var all []benchResult
+		for _, o := range objects[benchResult](t, r.out) {
+			if o.Clip != "" {
+				all = append(all, o)
+			}
+		}
+		if r.code != ExitOK || len(all) != 4 {
+			t.Fatalf("exit code %d: %s%s", r.code, r.out, r.errors)
+		}
+		return all
+	}
+	for _, o := range read(call(t, "bench", "--json", "--empty", "--fps", "10", "--frames", "20", withConfig(t, ""), comes)) {
+		if o.Judged != 0 || o.JudgedCPU != nil || o.Looked < 2 || o.Looked > 10 || o.FPS != 10 || o.CPU > 0 && math.Abs(o.Core-o.CPU) > 0.01 {
+			t.Errorf("an empty room for two seconds: %+v", o)
+		}
+	}
+	for _, o := range read(call(t, "bench", "--json", "--beside", "shipped", "--frames", "9", withConfig(t, ""), stays)) {
+		if o.Judged != 9 || o.Looked < 2 || o.Looked > 8 || o.JudgedCPU == nil || o.Beside == nil || o.Beside.Frames != 9 || !(o.Beside.Judge.Median > 0) || o.Beside.Models == "" {
+			t.Errorf("somebody who stays: %+v, beside it %+v", o, o.Beside)
+		}
+	}
+	for _, tt := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"--empty", stays}, ExitOther, "there is no empty room in it"},
+		{[]string{"--beside", "nonesuch", stays}, ExitConfig, "nonesuch"},
+		{[]string{"--fps", "0"}, ExitUsage, "--fps 0"},
+		{[]string{"--frames", "0"}, ExitUsage, "--frames 0"},
+	} {
+		r := call(t, append([]string{"bench", withConfig(t, "")}, tt.args...)...)
+		if r.code != tt.code || !strings.Contains(r.errors, tt.says) {
+			t.Errorf("%q: exit code %d: %s", tt.args, r.code, r.errors)
+		}
+	}
+}
+
+func TestAClipIsPlayedThereAndBackAgain(t *testing.T) {
+	for n, want := range map[int]string{1: "0000000", 2: "0101010", 3: "0121012", 9: "0123456"} {
+		got := ""
+		for i := range 7 {
+			got += fmt.Sprint(order(i, n))
+		}
+		if got != want {
+			t.Errorf("%d pictures: %s, want %s", n, got, want)
 		}
 	}
 }

@@ -138,7 +138,7 @@ func TestAFaceOnItsSideIsFoundIfTheFileSaysSo(t *testing.T) {
 func encodeJPEG(t *testing.T, m frame.Image) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := jpeg.Encode(&b, scaled{&m, image.Pt(m.Width, m.Height)}, nil); err != nil {
+	if err := jpeg.Encode(&b, resized(&m, image.Pt(m.Width, m.Height)), nil); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()

@@ -7,27 +7,31 @@ import (
 	"github.com/livenessd/livenessd/camera/frame"
 )
 
-// scaled shows a picture at another size, by the nearest pixel: good enough to have something of that size to measure with.
-type scaled struct {
-	m    *frame.Image
-	size image.Point
-}
-
-func (s scaled) ColorModel() color.Model { return color.RGBAModel }
-func (s scaled) Bounds() image.Rectangle { return image.Rectangle{Max: s.size} }
-func (s scaled) At(x, y int) color.Color {
-	r, g, b := s.m.RGB(x*s.m.Width/s.size.X, y*s.m.Height/s.size.Y)
-	return color.RGBA{r, g, b, 255}
+// resized is a picture at another size, by the nearest pixel, as JPEG has it: 4:2:0, 0…255. It is good enough to have something of that size to
+// measure with.
+func resized(m *frame.Image, size image.Point) *image.YCbCr {
+	out := image.NewYCbCr(image.Rectangle{Max: size}, image.YCbCrSubsampleRatio420)
+	for y := range size.Y {
+		for x := range size.X {
+			r, g, b := m.RGB(x*m.Width/size.X, y*m.Height/size.Y)
+			l, u, v := color.RGBToYCbCr(r, g, b)
+			out.Y[y*out.YStride+x] = l
+			if x%2 == 0 && y%2 == 0 {
+				at := out.COffset(x, y)
+				out.Cb[at], out.Cr[at] = u, v
+			}
+		}
+	}
+	return out
 }
 
 // packYUYV gives the picture at another size as a camera would send it: 4:2:2, 16…235.
 func packYUYV(m *frame.Image, size image.Point) []byte {
 	out := make([]byte, 2*size.X*size.Y)
-	s := scaled{m, size}
 	for y := range size.Y {
 		for x := range size.X {
-			c := s.At(x, y).(color.RGBA)
-			l, u, v := color.RGBToYCbCr(c.R, c.G, c.B)
+			r, g, b := m.RGB(x*m.Width/size.X, y*m.Height/size.Y)
+			l, u, v := color.RGBToYCbCr(r, g, b)
 			at := 2 * (y*size.X + x)
 			out[at] = byte(16 + int(l)*219/255)
 			chroma := u

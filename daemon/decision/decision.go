@@ -86,7 +86,8 @@ type Decider struct {
 	pace    pace
 	hint    Code // what the newest frame lacked
 	p       *presentation
-	count   uint64 // of presentations
+	room    []evidence // for that of p
+	count   uint64     // of presentations
 	ask     *ask
 }
 
@@ -96,7 +97,7 @@ func New(o Options) (*Decider, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	return &Decider{o: o, rule: newRule(Demand{}, o)}, nil
+	return &Decider{o: o, rule: newRule(Demand{}, o), room: make([]evidence, 0, mostFrames)}, nil
 }
 
 // Observe takes one frame's finding, and gives a decision when it makes one.
@@ -158,7 +159,7 @@ func (d *Decider) observe(o Observation) (said *Decision) {
 		}
 	}
 	if d.p == nil {
-		d.p = &presentation{began: o.Time, took: took}
+		d.p = &presentation{began: o.Time, took: took, evidence: d.room}
 		d.count++
 	}
 	p := d.p
