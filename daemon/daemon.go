@@ -200,7 +200,7 @@ func Run(ctx context.Context, o Options) error {
 	failed := make(chan error, len(o.Config.Cameras))
 	pairs := newPairs(o.Config)
 	meters := &telemeter{id: id, verdicts: out.verdicts, publish: client.PublishTelemetry, sensors: sensors, now: time.Now, began: time.Now(),
-		config: o.Config, about: info(o, e), client: client}
+		config: o.Config, about: info(o, e), tried: func() []mqtt.DelegateInfo { return delegates(e) }, client: client}
 	if d != nil {
 		wg.Go(func() { d.run(ctx, asked) })
 	}

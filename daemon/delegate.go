@@ -339,6 +339,17 @@ func (e *Engine) Retried(other *Engine) {
 	}
 }
 
+// Watch waits for a call of a net that doesn't return within the deadline, until ctx ends: nil. It is for those who have a goroutine to lose;
+// Run watches by itself.
+func (e *Engine) Watch(ctx context.Context) error {
+	s := e.guard.run(ctx)
+	if s == nil || !s.late { // of a call that fails its caller has the error
+		return nil
+	}
+	return &fault{ErrAgain, fmt.Errorf("daemon: delegate %s: %w", e.Delegate(), s),
+		"the accelerator or its driver hangs: unplug it and plug it in again, or take it out of inference.delegate"}
+}
+
 // using notes that this process uses the engine's delegate.
 func (e *Engine) using() error {
 	if !tflite.Accelerator(e.options.Delegate) {

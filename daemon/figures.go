@@ -32,6 +32,9 @@ type CameraFigures struct {
 func (t *telemeter) figures() Figures {
 	f := Figures{About: t.about, Mode: t.config.Decision.Mode, Delivery: t.client.Status(), Journal: t.client.Journal(), MaxQueued: t.config.MQTT.Journal.Count,
 		MaxBytes: int64(t.config.MQTT.Journal.Bytes), Synced: t.id.clockSynced(), Temperatures: temperatures(t.sensors)}
+	if t.tried != nil {
+		f.About.Delegates = t.tried()
+	}
 	for _, p := range t.pipelines {
 		f.Cameras = append(f.Cameras, CameraFigures{p.name, t.config.Cameras[p.name].Role, p.camera.Status(), p.meter.newest()})
 	}

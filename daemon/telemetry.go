@@ -175,6 +175,7 @@ type telemeter struct {
 
 	config config.Config // these are for figures
 	about  mqtt.Info
+	tried  func() []mqtt.DelegateInfo // what became of delegates by now
 	client *mqtt.Client
 }
 
@@ -198,6 +199,13 @@ func (t *telemeter) read() mqtt.Telemetry {
 	now := t.now()
 	out := mqtt.Telemetry{Schema: 1, Device: t.id.device, Boot: t.id.boot, At: mqtt.Time(now), UptimeS: int64(max(0, now.Sub(t.began)).Seconds()),
 		ResidentBytes: ResidentBytes(), Cameras: map[string]mqtt.CameraTelemetry{}, Temperatures: temperatures(t.sensors)}
+	if out.Delegate = t.about.Delegate; t.tried != nil {
+		for _, d := range t.tried() {
+			if d.State == mqtt.DelegateRefused || d.State == mqtt.DelegateResting {
+				out.DelegatesRefused++
+			}
+		}
+	}
 	for _, p := range t.pipelines {
 		s := p.camera.Status()
 		c := mqtt.CameraTelemetry{Captured: s.Counters.Captured, Dropped: s.Counters.Dropped, Bad: s.Counters.Bad.Total(),

@@ -24,8 +24,9 @@ func TestDocumentsAreWhatTheirSchemasSay(t *testing.T) {
 	info := Info{Schema: 1, Device: "door-7", Version: "v0.1.0",
 		Models:  []ModelInfo{{Task: "liveness", Name: "a", Version: "1", SHA256: "0"}},
 		Runtime: "2.9.0", Delegate: "xnnpack", Cameras: []string{"front"},
-		Keys:    KeysInfo([]sign.Public{testKey(t, 1).Public(), {ID: testKey(t, 2).Public().ID, Key: testKey(t, 2).Public().Key, Since: decidedAt(), Until: decidedAt()}}),
-		Journal: &JournalInfo{JournalMemory, "no space left on device", "make room", Time(decidedAt())}}
+		Delegates: []DelegateInfo{{"edgetpu", DelegateResting, "it hung", "look at the cable", 0, "", Time(decidedAt())}, {Delegate: "xnnpack", State: DelegateUsed, MedianMS: 1.6, Note: "n"}},
+		Keys:      KeysInfo([]sign.Public{testKey(t, 1).Public(), {ID: testKey(t, 2).Public().ID, Key: testKey(t, 2).Public().Key, Since: decidedAt(), Until: decidedAt()}}),
+		Journal:   &JournalInfo{JournalMemory, "no space left on device", "make room", Time(decidedAt())}}
 	documents := map[string]map[string]any{
 		"verdict.json":      {},
 		"camera-state.json": {"full": full, "bare": CameraState{Schema: 1, State: "recovering"}},
@@ -67,7 +68,7 @@ func TestDocumentsAreWhatTheirSchemasSay(t *testing.T) {
 
 // measuredAll is telemetry of a device that can measure everything.
 func measuredAll() Telemetry {
-	return Telemetry{Schema: 1, Device: "door-7", Boot: "b", At: Time(decidedAt()), UptimeS: 60, ResidentBytes: 46 << 20,
+	return Telemetry{Schema: 1, Device: "door-7", Boot: "b", At: Time(decidedAt()), UptimeS: 60, ResidentBytes: 46 << 20, Delegate: "xnnpack", DelegatesRefused: 1,
 		Cameras: map[string]CameraTelemetry{"front": {Captured: 910, Dropped: 3, Bad: 7, Lost: 2, Reopened: 1, Health: "healthy", Outages: 1, Examined: 900, Judged: 30,
 			Verdicts: VerdictCounts{3, 2, 1}, FPS: ptr(15.02), LatencyMS: map[string]Spread{"total": {900, 1.6, 3.2, 7.5}}}},
 		Temperatures: []Temperature{{"cpu-thermal", 51.2}, {"outside", -11}}}

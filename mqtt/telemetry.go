@@ -10,15 +10,18 @@ import (
 
 // Telemetry is what a device measured of itself. What it can't measure is left out: a 0 is a measured one.
 type Telemetry struct {
-	Schema        int                        `json:"schema"`
-	Device        string                     `json:"device"`
-	Boot          string                     `json:"boot"`
-	At            Time                       `json:"at"`
-	UptimeS       int64                      `json:"uptime_s"`
-	ResidentBytes int64                      `json:"resident_bytes,omitempty"`
-	Cameras       map[string]CameraTelemetry `json:"cameras"`
-	Delivery      Delivery                   `json:"delivery"` // the Client sets it
-	Temperatures  []Temperature              `json:"temperatures,omitempty"`
+	Schema        int    `json:"schema"`
+	Device        string `json:"device"`
+	Boot          string `json:"boot"`
+	At            Time   `json:"at"`
+	UptimeS       int64  `json:"uptime_s"`
+	ResidentBytes int64  `json:"resident_bytes,omitempty"`
+	Delegate      string `json:"delegate,omitempty"`
+	// DelegatesRefused is how many delegates that the configuration names were refused or rest: info says why.
+	DelegatesRefused int                        `json:"delegates_refused,omitempty"`
+	Cameras          map[string]CameraTelemetry `json:"cameras"`
+	Delivery         Delivery                   `json:"delivery"` // the Client sets it
+	Temperatures     []Temperature              `json:"temperatures,omitempty"`
 }
 
 // CameraTelemetry is what was counted of a camera since the start, and measured lately.

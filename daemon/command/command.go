@@ -68,16 +68,25 @@ type app struct {
 	Process
 	configPath string
 	json       bool
+	stuck      chan error // a call into a library doesn't return: nothing but the end of the process helps
 }
 
 // Main runs one command line and gives the exit code.
 func Main(ctx context.Context, p Process) int {
-	a := &app{Process: p}
+	a := &app{Process: p, stuck: make(chan error, 1)}
 	root := a.root()
 	root.SetArgs(p.Args)
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)
-	err := root.ExecuteContext(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- root.ExecuteContext(ctx) }()
+	var err error
+	select {
+	case err = <-done:
+	case err = <-a.stuck: // the command is inside a library, and won't come back
+	}
 	if err == nil {
 		return ExitOK
 	}

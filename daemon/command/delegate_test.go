@@ -210,6 +210,21 @@ func TestADelegateThatCrashesInItsTrialIsRefused(t *testing.T) {
 	}
 }
 
+// A command that is inside a library for good ends all the same.
+func TestAStuckDelegateEndsACommand(t *testing.T) {
+	needRuntime(t)
+	cfg := withConfig(t, "inference: {deadline: 1s, delegate: [{name: \"external:"+fake.Build(t)+"\", options: {do: hang, after: 60}}]}\n")
+	cmd := exec.Command(os.Args[0], "bench", "--frames", "300", cfg)
+	cmd.Env = append(os.Environ(), commandLine+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	timeout := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer timeout.Stop()
+	out, err := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != ExitTryAgain || !strings.Contains(string(out), "didn't return within 1s") || !strings.Contains(string(out), "→ the accelerator") {
+		t.Errorf("%v, exit code %d:\n%s", err, code, out)
+	}
+}
+
 // An accelerator that is plugged in later is used without anybody's help.
 func TestADelegateIsTriedAgainWhileTheDaemonRuns(t *testing.T) {
 	needRuntime(t)

@@ -197,12 +197,21 @@ func (a *app) tryModels(ctx context.Context, cfg config.Config) error {
 	return nil
 }
 
-// openEngine opens the configuration's engine once its models were tried.
+// openEngine opens the configuration's engine once its models were tried, and watches it for as long as the command runs.
 func (a *app) openEngine(ctx context.Context, cfg config.Config) (*daemon.Engine, error) {
 	if err := a.tryModels(ctx, cfg); err != nil {
 		return nil, err
 	}
-	return a.opener(slog.New(slog.DiscardHandler)).Open(ctx, cfg)
+	e, err := a.opener(slog.New(slog.DiscardHandler)).Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		if err := e.Watch(ctx); err != nil {
+			a.stuck <- err
+		}
+	}()
+	return e, nil
 }
 
 func (a *app) modelsProbeChild() *cobra.Command {

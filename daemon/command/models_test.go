@@ -21,6 +21,9 @@ import (
 // dies is set where the child of a probe must die, as it does of some damaged files.
 const dies = "LIVENESSD_TEST_PROBE_DIES"
 
+// commandLine lets the test binary be livenessd.
+const commandLine = "LIVENESSD_TEST_COMMAND_LINE"
+
 // childConfig names the configuration of a daemon that runs in a process of its own, to be killed.
 const childConfig = "LIVENESSD_TEST_CHILD_CONFIG"
 
@@ -33,6 +36,9 @@ func TestMain(m *testing.M) {
 		if os.Getenv(dies) != "" {
 			panic("the library would have crashed")
 		}
+		os.Exit(Main(context.Background(), Process{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr}))
+	}
+	if os.Getenv(commandLine) != "" {
 		os.Exit(Main(context.Background(), Process{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr}))
 	}
 	if path := os.Getenv(childConfig); path != "" {

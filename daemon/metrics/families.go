@@ -135,6 +135,12 @@ func ofRun(gauge prometheus.ValueType) []family {
 				say(1, s.figures.About.Runtime, s.figures.About.Delegate)
 			}
 		}},
+		{"delegate_info", "What became of each delegate that inference.delegate names: used, refused, resting or untried; always 1.", gauge,
+			[]string{"delegate", "state"}, func(s *seen, say say) {
+				for _, d := range s.figures.About.Delegates {
+					say(1, d.Delegate, string(d.State))
+				}
+			}},
 		{"clock_synchronized", "1 if the machine's clock follows a reference.", gauge, nil, func(s *seen, say say) {
 			if s.runs {
 				say(truth(s.figures.Synced))

@@ -18,7 +18,8 @@ func well() (daemon.Health, daemon.Figures) {
 	h := daemon.Health{Phase: daemon.PhaseReady, Since: at, Version: "1.2.3", Started: at, Device: "door-7", Cameras: []daemon.CameraHealth{
 		{Name: "back", State: "streaming", Mode: "MJPG 640×480 at 15/s", Worked: true}, {Name: "front", State: "streaming", Mode: "YUYV 640×480 at 15/s", Worked: true}},
 		Broker: &daemon.BrokerHealth{Connected: true}}
-	f := daemon.Figures{About: mqtt.Info{Runtime: "2.9.0", Delegate: "xnnpack", Models: []mqtt.ModelInfo{
+	f := daemon.Figures{About: mqtt.Info{Runtime: "2.9.0", Delegate: "xnnpack", Delegates: []mqtt.DelegateInfo{
+		{Delegate: "edgetpu usb:0", State: mqtt.DelegateResting, Error: "it hung"}, {Delegate: "xnnpack", State: mqtt.DelegateUsed, MedianMS: 1.6}}, Models: []mqtt.ModelInfo{
 		{Task: "face-detection", Name: "faces", Version: "0.2.0", SHA256: "aa"}, {Task: "liveness", Name: "alive", Version: "0.1.0", SHA256: "bb"}}}}
 	return h, f
 }
