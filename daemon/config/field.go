@@ -205,11 +205,6 @@ func (c *Config) check(r *reader) {
 	}
 }
 
-// later is a key of the documentation that this version doesn't act on.
-func later(key string) field {
-	return field{key: key, refusal: "is not in this version", hint: "remove it; nothing would act on it"}
-}
-
 func section(key string, fields ...field) field {
 	return field{
 		key:  key,

@@ -8,14 +8,13 @@ import (
 
 // scene is a simulated camera before a face: what its driver has, and how bright the face comes out.
 type scene struct {
-	c         Controls
-	light     float64 // luma of the face at the start
-	perGain   float64 // stops that the whole gain is
-	automatic float64 // stops that the automatic leaves the face too dark while it has the camera
-	delay     int     // frames until a setting shows
-	pending   []Setting
-	now       Setting
-	manual    bool
+	c       Controls
+	light   float64 // luma of the face at the start
+	perGain float64 // stops that the whole gain is
+	delay   int     // frames until a setting shows
+	pending []Setting
+	now     Setting
+	manual  bool
 }
 
 func (s *scene) luma() float64 {

@@ -84,7 +84,7 @@ configure() {
   shift 2
   {
     printf '%s\n' 'device: lab' 'log: {format: json}' 'decision: {window: 20s, timeout: 2m, cues: {repeat: off}}' 'cameras:'
-    printf '  %s\n' 'front:' "  path: $CAMERA" '  allow_virtual: true' "  format: $format" "  fps: $fps" "$@"
+    printf '  %s\n' 'front:' "  path: $CAMERA" '  allow_virtual: true' '  identity: usb:1d6b:0102:LAB0001' "  format: $format" "  fps: $fps" "$@"
   } >livenessd.yaml
 }
 

@@ -18,7 +18,7 @@ with() {
     wait "$DAEMON" || die "exit code $?"
   fi
   configure MJPG 10
-  sed -i "s|path: .*|path: $NODE|; /allow_virtual/d" livenessd.yaml
+  sed -i "s|path: .*|path: $NODE|; /allow_virtual/d; /identity/d" livenessd.yaml
   printf '    %s\n' "$@" >>livenessd.yaml
   start_daemon
 }
