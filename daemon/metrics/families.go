@@ -122,6 +122,11 @@ func ofCameras(gauge, counter prometheus.ValueType) []family {
 	}
 }
 
+// delegateStates are what can become of a delegate.
+func delegateStates() []mqtt.DelegateState {
+	return []mqtt.DelegateState{mqtt.DelegateUsed, mqtt.DelegateRefused, mqtt.DelegateResting, mqtt.DelegateUntried}
+}
+
 // ofRun are what it runs on.
 func ofRun(gauge prometheus.ValueType) []family {
 	return []family{
@@ -135,12 +140,21 @@ func ofRun(gauge prometheus.ValueType) []family {
 				say(1, s.figures.About.Runtime, s.figures.About.Delegate)
 			}
 		}},
-		{"delegate_info", "What became of each delegate that inference.delegate names: used, refused, resting or untried; always 1.", gauge,
+		{"delegate_state", "1 for what became of each delegate that the configuration prefers, else 0: used, refused, resting (it went wrong lately), untried.", gauge,
 			[]string{"delegate", "state"}, func(s *seen, say say) {
 				for _, d := range s.figures.About.Delegates {
-					say(1, d.Delegate, string(d.State))
+					for _, state := range delegateStates() {
+						say(truth(state == d.State), d.Delegate, string(state))
+					}
 				}
 			}},
+		{"delegate_picture_duration_seconds", "What a picture took all nets together when the delegate was tried: the median.", gauge, []string{"delegate"}, func(s *seen, say say) {
+			for _, d := range s.figures.About.Delegates {
+				if d.MedianMS > 0 {
+					say(d.MedianMS/1e3, d.Delegate)
+				}
+			}
+		}},
 		{"clock_synchronized", "1 if the machine's clock follows a reference.", gauge, nil, func(s *seen, say say) {
 			if s.runs {
 				say(truth(s.figures.Synced))

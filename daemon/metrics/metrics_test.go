@@ -36,6 +36,7 @@ func busy() (daemon.Health, daemon.Figures) {
 	f.Delivery = mqtt.Status{Connected: true, Connections: 2, Queued: 4, Bytes: 3200, Published: 90, Volatile: 1, Gaps: 1, Refused: 1, Unheard: 2, Unanswered: 3,
 		Lost: mqtt.Losses{Count: 1, Bytes: 2, Age: 3, Refused: 4, Damaged: 5}, Acknowledged: at}
 	f.Mode = "continuous"
+	f.About.Delegates = []mqtt.DelegateInfo{{Delegate: "edgetpu", State: mqtt.DelegateRefused, Error: "no"}, {Delegate: "xnnpack", State: mqtt.DelegateUsed, MedianMS: 1.25}}
 	f.Journal, f.MaxQueued, f.MaxBytes, f.Synced = &mqtt.JournalInfo{State: mqtt.JournalDisk}, 5000, 8<<20, true
 	f.Temperatures = []mqtt.Temperature{{Sensor: "cpu-thermal", Celsius: 51.5}}
 	return h, f
