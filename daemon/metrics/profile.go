@@ -41,7 +41,8 @@ func Profiles(address string, log *slog.Logger) (end func(), err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := serve(ctx, few(l, asking), guard(config.Metrics{}, nil, mux), heading, profiling, log); err != nil {
+		in := few(l, asking)
+		if err := serve(ctx, in, in, guard(config.Metrics{}, nil, mux), heading, profiling, log); err != nil {
 			log.Warn("profiles can't be shown any more", "error", err)
 		}
 	}()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -18,8 +19,9 @@ import (
 
 const (
 	// maxConnections is how many there may be at a time; again is how long is waited until a port that can't be had is tried once more; and heading is
-	// how long whoever asks may take to say what.
+	// how long whoever asks may take to say what. pace is between two connections while there are as many as may be.
 	maxConnections = 64
+	pace           = 10 * time.Millisecond
 	again          = 10 * time.Second
 	heading        = 5 * time.Second
 )
@@ -153,17 +155,17 @@ func (s *Server) listen(ctx context.Context, c config.Metrics, h http.Handler, l
 	}
 	ill.say(nil)
 	log.Info("figures and health are shown", "listen", c.Listen, "tls", files != nil, "token", c.TokenFile != "")
-	l = few(l, maxConnections)
-	if files != nil {
+	in := few(l, maxConnections)
+	if l = in; files != nil {
 		l = tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
 			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return files.current() }})
 	}
-	return serve(ctx, l, h, s.heading, time.Minute, log)
+	return serve(ctx, l, in, h, s.heading, time.Minute, log)
 }
 
 // serve answers over a listener, until ctx ends or it fails. Who is slow is cut off.
-func serve(ctx context.Context, l net.Listener, h http.Handler, heading, writing time.Duration, log *slog.Logger) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: heading, ReadTimeout: 2 * heading, WriteTimeout: writing, IdleTimeout: 2 * time.Minute,
+func serve(ctx context.Context, l net.Listener, in *crowd, h http.Handler, heading, writing time.Duration, log *slog.Logger) error {
+	srv := &http.Server{Handler: h, ConnState: in.state, ReadHeaderTimeout: heading, ReadTimeout: 2 * heading, WriteTimeout: writing, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 8 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() }) // Serve returns why
 	defer stop()
@@ -194,46 +196,81 @@ func listenHint(err error) string {
 	return ""
 }
 
-// limited lets so many connections be open at a time; others wait in the kernel's queue.
-type limited struct {
+// crowd lets so many connections be open at a time. For one more the oldest goes that hasn't asked anything yet, or else the oldest: who only holds
+// connections keeps nobody out. While it is full few come in a second, so that each has time to ask, and the machine for its work.
+type crowd struct {
 	net.Listener
-	places chan struct{}
-	ended  chan struct{}
-	end    sync.Once
+	most  int
+	ended chan struct{}
+	end   sync.Once
+
+	mu   sync.Mutex
+	open []*guest // the oldest first
 }
 
-func few(l net.Listener, n int) net.Listener {
-	return &limited{Listener: l, places: make(chan struct{}, n), ended: make(chan struct{})}
+// guest is a connection of a crowd.
+type guest struct {
+	net.Conn
+	crowd *crowd
+	asked bool // it was given an answer; the crowd's mu guards it
 }
 
-func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.places <- struct{}{}:
-	case <-l.ended:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
+func few(l net.Listener, most int) *crowd {
+	return &crowd{Listener: l, most: most, ended: make(chan struct{})}
+}
+
+func (c *crowd) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
 	if err != nil {
-		<-l.places
 		return nil, err
 	}
-	return &placed{Conn: c, leave: sync.OnceFunc(func() { <-l.places })}, nil
+	g := &guest{Conn: conn, crowd: c}
+	c.mu.Lock()
+	full := len(c.open) >= c.most
+	c.mu.Unlock()
+	if full {
+		select {
+		case <-time.After(pace):
+		case <-c.ended:
+		}
+	}
+	c.mu.Lock()
+	var out *guest
+	if len(c.open) >= c.most {
+		at := max(0, slices.IndexFunc(c.open, func(g *guest) bool { return !g.asked }))
+		out = c.open[at]
+	}
+	c.open = append(c.open, g)
+	c.mu.Unlock()
+	if out != nil {
+		_ = out.Close() // its server hears of it
+	}
+	return g, nil
 }
 
-func (l *limited) Close() error {
-	l.end.Do(func() { close(l.ended) })
-	return l.Listener.Close()
+func (c *crowd) Close() error {
+	c.end.Do(func() { close(c.ended) })
+	return c.Listener.Close()
 }
 
-// placed is a connection that frees its place.
-type placed struct {
-	net.Conn
-	leave func()
+// state is told what becomes of connections.
+func (c *crowd) state(conn net.Conn, s http.ConnState) {
+	if t, is := conn.(*tls.Conn); is {
+		conn = t.NetConn()
+	}
+	if g, is := conn.(*guest); is && s == http.StateIdle {
+		c.mu.Lock()
+		g.asked = true
+		c.mu.Unlock()
+	}
 }
 
-func (p *placed) Close() error {
-	defer p.leave()
-	return p.Conn.Close()
+func (g *guest) Close() error {
+	c := g.crowd
+	c.mu.Lock()
+	c.open = slices.DeleteFunc(c.open, func(o *guest) bool { return o == g })
+	c.mu.Unlock()
+	return g.Conn.Close()
 }
 
 // pair is a certificate and its key, read again when the files change.

@@ -20,6 +20,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -287,7 +288,7 @@ func TestAnotherConfigurationIsServedAndTheSameIsLeftAlone(t *testing.T) {
 	nobody.Use(config.Metrics{Listen: second}, log)
 }
 
-// Who sends half a request keeps his place for some seconds, and others come after him.
+// Who sends half a request loses his place to whoever comes after him, and is cut off after some seconds in any case.
 func TestSlowAndGreedyConnectionsAreCutOff(t *testing.T) {
 	at := vacant(t)
 	_, ask := served(t, config.Metrics{Listen: at}, http.HandlerFunc(fine), once())
@@ -304,7 +305,7 @@ func TestSlowAndGreedyConnectionsAreCutOff(t *testing.T) {
 		}
 		slow = append(slow, c)
 	}
-	if code, text := ask("/healthz"); code != 200 { // it waits for a place
+	if code, text := ask("/healthz"); code != 200 {
 		t.Errorf("%d %s", code, text)
 	}
 	for _, c := range slow {
@@ -330,6 +331,45 @@ func TestSlowAndGreedyConnectionsAreCutOff(t *testing.T) {
 	}
 	if b, _ := io.ReadAll(c); len(b) > 0 && !bytes.Contains(b, []byte("431")) {
 		t.Errorf("%s", b)
+	}
+}
+
+func TestWhoGoesForOneMore(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := few(l, 3)
+	defer c.Close()
+	come := func() *guest {
+		t.Helper()
+		out, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { out.Close() })
+		in, err := c.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return in.(*guest)
+	}
+	a, b, d := come(), come(), come()
+	c.state(a, http.StateIdle)
+	e := come() // for b, the oldest that hasn't asked
+	c.state(tls.Server(d, nil), http.StateIdle)
+	c.state(e, http.StateIdle)
+	f := come() // all have asked: for a
+	if !slices.Equal(c.open, []*guest{d, e, f}) {
+		t.Errorf("%d are there", len(c.open))
+	}
+	for _, gone := range []*guest{a, b} {
+		if _, err := gone.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%v", err)
+		}
+	}
+	if err := errors.Join(e.Close(), d.Close(), f.Close()); err != nil || len(c.open) != 0 {
+		t.Errorf("%v, %d are there", err, len(c.open))
 	}
 }
 
