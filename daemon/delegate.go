@@ -89,7 +89,7 @@ func OpenBook(c config.Config, log *slog.Logger) *blame.Book {
 func (o Opener) Open(ctx context.Context, c config.Config) (*Engine, error) {
 	rt, err := tflite.Load(tflite.LoadOptions{Path: c.Models.Runtime})
 	if err != nil {
-		return nil, &fault{ErrUnavailable, err, "install the TensorFlow Lite C library beside livenessd, or name it with models.runtime or LIVENESSD_TFLITE"}
+		return nil, &fault{ErrUnavailable, err, "install the TensorFlow Lite C library beside livenessd or in /usr/local/lib/livenessd, or name it with models.runtime or LIVENESSD_TFLITE"}
 	}
 	d, l, err := LoadModels(c)
 	if err != nil {

@@ -172,7 +172,7 @@ func (e *LoadError) Hint() string {
 	if e.cause != nil {
 		return "use a livenessd that was built with cgo"
 	}
-	return "put " + Library + " beside the livenessd binary, or name it with models.runtime or " + LibraryVariable
+	return "put " + Library + " beside the livenessd binary or into /usr/local/lib/livenessd, or name it with models.runtime or " + LibraryVariable
 }
 
 // candidates are the paths to try. Who names a path wants that one and no other.

@@ -158,7 +158,7 @@ func (a *app) installService(ctx context.Context, in *systemd.Installer, o syste
 func (a *app) ended(in *systemd.Installer, name string, s systemd.State) error {
 	code := s.Exit
 	switch code {
-	case ExitUsage, ExitUnavailable, ExitInternal, ExitPermission, ExitConfig:
+	case ExitUsage, ExitUnavailable, ExitInternal, ExitTryAgain, ExitPermission, ExitConfig:
 	default:
 		code = ExitOther
 	}

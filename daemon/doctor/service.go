@@ -90,7 +90,7 @@ var results = map[string]string{"watchdog": "it hung, and the watchdog ended it"
 	"resources": "systemd couldn't set it up"}
 
 // Exit codes of livenessd after which systemd doesn't start it again, with what they mean.
-var exits = map[int]string{64: "a wrong command line in the unit", 69: "a needed device or service is absent", 70: "an internal error", 77: "a permission is missing",
+var exits = map[int]string{64: "a wrong command line in the unit", 69: "a needed device or service is absent", 70: "an internal error", 75: "a delegate got stuck, without which it goes on", 77: "a permission is missing",
 	78: "the configuration can't be used"}
 
 func (c serves) Look(ctx context.Context) []Finding {
