@@ -94,7 +94,7 @@ endif
 .PHONY: field
 field: build ## what a technician meets, in that machine: all its faults, each found by doctor; kills, hangs, lost cameras, broken installations
 	@cross/setup $(LAB_PACKAGES)
-	LIVENESSD_LAB=all go test -count=1 -v -timeout 60m -run '^(TestLab|TestField)$$/^doctor$$' ./cross/lab
+	LIVENESSD_LAB=all go test -count=1 -v -timeout 60m -run '^(TestLab|TestField|TestStuck)$$/^doctor$$' ./cross/lab
 
 .PHONY: packages
 packages: amd64 arm64 armhf ## Debian packages for three architectures in build/packages, and what lintian says to them
@@ -113,9 +113,14 @@ installed: amd64 ## the amd64 package on a machine of its own in the lab: instal
 	LIVENESSD_PACKAGE=$$(ls $(B)/packages/livenessd_*_amd64.deb) go test -count=1 -v -timeout 0 -run '^TestPackage$$' ./cross/lab
 
 .PHONY: emulated
-emulated: amd64 arm64 armhf ## under qemu: the tests on arm64, the same verdicts as on amd64, what armhf says without a library (half an hour)
+emulated: amd64 arm64 armhf ## under qemu: the tests on arm64, the same verdicts as on amd64, what armhf says without a library (a quarter of an hour)
 	@cross/setup qemu-user-static
 	LIVENESSD_EMULATED=1 go test -count=1 -v -timeout 0 -run '^TestEmulated' ./cross/packages
+
+.PHONY: foreign
+foreign: packages ## the arm64 and armhf packages, each installed on a Debian of its processor, under qemu: what they do, say and leave behind (needs root; twenty minutes the first time, then two)
+	@cross/setup mmdebstrap debian-archive-keyring iproute2 qemu-user-static
+	LIVENESSD_FOREIGN=1 go test -count=1 -v -timeout 60m -run '^TestForeign' ./cross/packages
 
 .PHONY: bench
 bench: build ## the Go benchmarks, and what a frame costs
