@@ -1,13 +1,16 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	network "net"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/mdp/qrterminal/v3"
@@ -34,16 +37,26 @@ func (a *app) console() *cobra.Command {
 		Long: "Prints where the page of the daemon that runs here is. The link logs in once, within five minutes; who opens it may change things, with\n" +
 			"--view only look. It is made with the token that the daemon has, so that only root and livenessd's user can make one.\n\n" +
 			"Unless console.listen says otherwise, only browsers on this machine reach the page. From another one, without opening it to the\n" +
-			"network: ssh -L 8470:127.0.0.1:8470 DEVICE, and open the link there.",
+			"network: ssh -L 8470:127.0.0.1:8470 DEVICE, and open the link there.\n\n" +
+			"As a service livenessd may not write its configuration. --apply, as root, shows the change that was confirmed on the page, asks, and writes it.",
 		Args: usageArgs(cobra.NoArgs),
 	}
 	qr := c.Flags().Bool("qr", false, "print the link as a QR code, too, for a phone")
 	view := c.Flags().Bool("view", false, "a link for looking alone")
+	apply := c.Flags().Bool("apply", false, "instead of a link: write a change of the configuration that was confirmed on the page, after a question")
+	yes := c.Flags().Bool("yes", false, "with --apply: don't ask")
 	a.jsonFlag(c, "print one JSON object for each address: url, role, expires")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if *yes && !*apply || *apply && (*qr || *view || a.json) {
+			return fail(ExitUsage, errors.New("console: --yes needs --apply, and --apply stands alone beside it"))
+		}
 		cfg, err := a.load()
 		if err != nil {
 			return err
+		}
+		cfg.State = a.serviceState(cfg.State)
+		if *apply {
+			return a.applyProposal(c.Context(), cfg.State, *yes, newAnswers(c.InOrStdin()))
 		}
 		at, err := netip.ParseAddrPort(cfg.Console.Listen)
 		if err != nil {
@@ -72,6 +85,59 @@ func (a *app) console() *cobra.Command {
 		return a.printLinks(links, *qr, at.Addr().Unmap().IsLoopback())
 	}
 	return c
+}
+
+// serviceState is the state folder of the service whose configuration is named, where that leaves it to the service: one of another name has its
+// own.
+func (a *app) serviceState(state string) string {
+	name := filepath.Base(filepath.Dir(a.configPath))
+	theirs := filepath.Join("/var/lib", name)
+	if state != "/var/lib/livenessd" || filepath.Dir(filepath.Dir(a.configPath)) != "/etc" {
+		return state
+	}
+	if _, err := os.Stat(theirs); err != nil {
+		return state
+	}
+	return theirs
+}
+
+// applyProposal writes what was confirmed on the page of a daemon that may not write it.
+func (a *app) applyProposal(ctx context.Context, state string, yes bool, in *answers) error {
+	path := a.configPath
+	if path == "" {
+		path = config.DefaultPath
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	p, err := console.ReadProposal(state)
+	if err != nil {
+		return err
+	}
+	change, err := p.Difference(path)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.Stderr, "%s, as confirmed on the page at %s:\n", path, p.At.Local().Format("2006-01-02 15:04"))
+	for line := range strings.Lines(change) {
+		fmt.Fprintln(a.Stderr, strings.TrimRight(oneLine(line), " "))
+	}
+	if !yes {
+		fmt.Fprint(a.Stderr, "Write this? [y/N] ")
+		agreed, err := in.confirmed(ctx)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if !agreed || ctx.Err() != nil {
+			fmt.Fprintln(a.Stderr, "nothing was written; it still waits")
+			return nil
+		}
+	}
+	if err := p.Write(path, state); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.Stderr, "written; next: systemctl reload livenessd")
+	return nil
 }
 
 func (a *app) printLinks(links []consoleLink, qr, local bool) error {

@@ -3,6 +3,8 @@ package command
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	network "net"
@@ -163,6 +165,55 @@ func TestAConsoleLinkIsShownToPhones(t *testing.T) {
 	}
 	if !strings.Contains(said.String(), "may look.") || !strings.Contains(said.String(), "ssh -L") {
 		t.Errorf("said %s", &said)
+	}
+}
+
+func TestAChangeOfThePageIsWrittenAfterAQuestion(t *testing.T) {
+	state := t.TempDir()
+	text := "device: door-8\nstate: " + state + "\n"
+	file := write(t, "livenessd.yaml", "device: door-7\nstate: "+state+"\n")
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(before)
+	b, err := json.Marshal(console.Proposal{At: time.Now(), Digest: hex.EncodeToString(sum[:]), Text: text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	proposal := filepath.Join(state, console.ProposalFile)
+	if err := os.WriteFile(proposal, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	apply := func(answer string, args ...string) (int, string) {
+		var said bytes.Buffer
+		root := (&app{Process: Process{Stdout: io.Discard, Stderr: &said}}).root()
+		root.SetArgs(append([]string{"console", "--apply", "--config", file}, args...))
+		root.SetIn(strings.NewReader(answer))
+		err := root.ExecuteContext(t.Context())
+		if err != nil {
+			return exitCode(err), said.String() + err.Error()
+		}
+		return ExitOK, said.String()
+	}
+	now := func() string {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	if code, said := apply("n\n"); code != ExitOK || !strings.Contains(said, "- device: door-7\n+ device: door-8\n") || now() != string(before) {
+		t.Errorf("no: %d %s", code, said)
+	}
+	if code, said := apply("y\n"); code != ExitOK || !strings.Contains(said, "systemctl reload") || now() != text {
+		t.Errorf("yes: %d %s", code, said)
+	}
+	if code, said := apply("", "--yes"); code == ExitOK || !strings.Contains(said, "no such file") {
+		t.Errorf("again: %d %s", code, said)
+	}
+	if code, said := apply("", "--qr"); code != ExitUsage {
+		t.Errorf("with --qr: %d %s", code, said)
 	}
 }
 

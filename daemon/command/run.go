@@ -198,7 +198,7 @@ func (s *server) openConsole(ctx context.Context, cfg config.Config, log *slog.L
 	if err != nil {
 		return nil, err
 	}
-	s.page.Apply(cfg)
+	s.page.Apply(cfg, log)
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -334,7 +334,7 @@ func (s *server) loop(ctx context.Context, now *prepared, loaded func()) error {
 		case <-r.started:
 			now = next
 			s.shown.Use(now.cfg.Metrics, now.log)
-			s.page.Apply(now.cfg)
+			s.page.Apply(now.cfg, now.log)
 		case err = <-r.ended:
 			if err == nil { // ctx ended
 				changed()

@@ -84,7 +84,7 @@ func (s *Server) controls(w http.ResponseWriter, r *http.Request, _ caller) {
 		refuse(w, http.StatusBadRequest, "no controls, or too many", "")
 		return
 	}
-	s.o.Log.Warn("a technician sets controls", "camera", name, "controls", len(in.Controls))
+	s.log.Load().Warn("a technician sets controls", "camera", name, "controls", len(in.Controls))
 	if err := s.o.Adjust(info.Path, in.Controls); err != nil {
 		fail(w, http.StatusBadRequest, err)
 		return

@@ -125,10 +125,43 @@ func TestAConfigurationThatCannotBeWrittenIsSaidBefore(t *testing.T) {
 	file := filepath.Join(folder, "livenessd.yaml")
 	f := start(t, settings(t), func(o *Options) { o.ConfigPath = filepath.Join(folder, "absent", "livenessd.yaml") })
 	d := ask[settingsDocument](f.admin(), "GET", "/api/config", "", 200)
-	if d.Writable || d.Why == "" || !strings.Contains(d.Do, "systemctl reload livenessd") {
+	if d.Writable || d.Why == "" || !strings.Contains(d.Do, "sudo livenessd console --apply --config "+folder) {
 		t.Errorf("%+v", d)
 	}
+	// It waits for somebody who may.
 	body := `{"text":"device: a\n","digest":"` + digest(nil) + `"}`
+	if d := ask[changeDocument](f.admin(), "POST", "/api/config", body, http.StatusAccepted); d.Written || d.Why == "" || !strings.Contains(d.Do, "--apply") {
+		t.Errorf("%+v", d)
+	}
+	p, err := ReadProposal(f.cfg.State)
+	if err != nil || p.Text != "device: a\n" {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if info, err := os.Stat(filepath.Join(f.cfg.State, ProposalFile)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	other := filepath.Join(folder, "other.yaml")
+	if err := os.WriteFile(other, []byte("device: b\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Write(other, f.cfg.State); !errors.Is(err, errChanged) {
+		t.Errorf("over another file: %v", err)
+	}
+	if err := p.Write(filepath.Join(folder, "new.yaml"), f.cfg.State); err != nil {
+		t.Error(err)
+	}
+	if _, err := ReadProposal(f.cfg.State); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it still waits: %v", err)
+	}
+	// What livenessd's user lays there leads root nowhere.
+	if err := os.Symlink(other, filepath.Join(f.cfg.State, ProposalFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadProposal(f.cfg.State); err == nil {
+		t.Error("a link is followed")
+	}
+	f.cfg.State = filepath.Join(folder, "absent")
+	f.server.Apply(f.cfg, nil)
 	if code, text := f.admin().status("POST", "/api/config", body); code != http.StatusConflict || !strings.Contains(text, "systemctl reload") {
 		t.Errorf("%d %s", code, text)
 	}
@@ -248,7 +281,7 @@ func TestAnotherModeIsTriedAndTakenBack(t *testing.T) {
 	f.run()
 	cfg := f.cfg
 	cfg.Cameras = f.cameras
-	f.server.Apply(cfg)
+	f.server.Apply(cfg, nil)
 	b := f.admin()
 	w := f.view.Watch("front", false)
 	defer w.Close()

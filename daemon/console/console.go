@@ -76,6 +76,7 @@ type Mount struct {
 // Server is the console. It outlives the daemon's runs, as a View does.
 type Server struct {
 	o        Options
+	log      atomic.Pointer[slog.Logger]
 	handler  http.Handler
 	access   atomic.Pointer[access]
 	sessions *sessions
@@ -117,6 +118,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{o: o, sessions: newSessions(o.Now), lock: newLockout(o.Now), links: newLinks(o.Now), seats: newSeats(), changed: make(chan struct{}, 1)}
 	s.access.Store(&access{})
+	s.log.Store(o.Log)
 	routes, err := s.routes()
 	if err != nil {
 		return nil, err
@@ -126,10 +128,13 @@ func New(o Options) (*Server, error) {
 }
 
 // Apply is called with each configuration that takes effect. What can't be had of it is logged, and leaves the console closed: that is no
-// reason to stop judging faces. A nil Server takes them.
-func (s *Server) Apply(c config.Config) {
+// reason to stop judging faces. log is the new one; nil: the one before. A nil Server takes them.
+func (s *Server) Apply(c config.Config, log *slog.Logger) {
 	if s == nil {
 		return
+	}
+	if log != nil {
+		s.log.Store(log)
 	}
 	a := &access{Console: c.Console, whole: c}
 	if a.Listen != "" {
@@ -137,7 +142,7 @@ func (s *Server) Apply(c config.Config) {
 	}
 	was := s.access.Swap(a)
 	if a.err != nil {
-		s.o.Log.Error("the console stays closed", "error", a.err, "hint", daemon.Hint(a.err))
+		s.log.Load().Error("the console stays closed", "error", a.err, "hint", daemon.Hint(a.err))
 		a.Listen = ""
 	}
 	s.sessions.keep(a.tokens)
@@ -186,7 +191,7 @@ func (s *Server) Run(ctx context.Context) {
 		}
 		if text := err.Error(); text != said {
 			said = text
-			s.o.Log.Warn("the console can't be reached", "error", err, "hint", daemon.Hint(err))
+			s.log.Load().Warn("the console can't be reached", "error", err, "hint", daemon.Hint(err))
 		}
 		s.await(ctx, listenAgain)
 	}
@@ -229,7 +234,7 @@ func (s *Server) serve(ctx context.Context, a *access) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	server := &http.Server{Handler: s.handler, ReadHeaderTimeout: headerTime, ReadTimeout: bodyTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug), ConnState: door.state, TLSConfig: secure,
+		ErrorLog: slog.NewLogLogger(s.log.Load().Handler(), slog.LevelDebug), ConnState: door.state, TLSConfig: secure,
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	server.Protocols = new(http.Protocols)
 	server.Protocols.SetHTTP1(true) // each stream is a connection, and bounded as one
@@ -241,9 +246,9 @@ func (s *Server) serve(ctx context.Context, a *access) error {
 		}
 		ended <- server.Serve(door)
 	}()
-	s.o.Log.Info("the console is there", "listen", l.Addr().String(), "tls", secure != nil)
+	s.log.Load().Info("the console is there", "listen", l.Addr().String(), "tls", secure != nil)
 	if a.Exposed() && secure == nil {
-		s.o.Log.Warn("others can reach the console without TLS: whoever is on that network can see its pictures and tokens", "listen", l.Addr().String(),
+		s.log.Load().Warn("others can reach the console without TLS: whoever is on that network can see its pictures and tokens", "listen", l.Addr().String(),
 			"hint", "give console.cert_file and console.key_file")
 	}
 	select {

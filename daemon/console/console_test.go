@@ -86,6 +86,7 @@ type fixture struct {
 
 	device  string                   // that the camera says it is, where it shall be one
 	cameras map[string]config.Camera // of the daemon
+	lines   *daemon.Timelines        // of its frames, where somebody wants them
 }
 
 func secret(t testing.TB, name, content string) string {
@@ -120,7 +121,7 @@ func start(t testing.TB, c config.Config, more func(*Options)) *fixture {
 	if f.server, err = New(o); err != nil {
 		t.Fatal(err)
 	}
-	f.server.Apply(c)
+	f.server.Apply(c, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -253,7 +254,7 @@ func (f *fixture) run() {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- daemon.Run(ctx, daemon.Options{Config: c, Version: "1.2.3-test", Log: slog.New(slog.DiscardHandler), Pulse: f.pulse, View: f.view,
-			OpenCamera: func(name string, c config.Camera) (daemon.Camera, error) {
+			Timelines: f.lines, OpenCamera: func(name string, c config.Camera) (daemon.Camera, error) {
 				cam, err := camera.Open(daemon.CameraOptions(name, c, nil))
 				return &disguised{cam, f.device}, err
 			}})
@@ -423,7 +424,7 @@ func TestSessionsEnd(t *testing.T) {
 	b = f.admin()
 	other := f.cfg
 	other.Console.TokenFile = secret(t, "another", "another-admin-token-for-tests")
-	f.server.Apply(other)
+	f.server.Apply(other, nil)
 	if in(b) {
 		t.Error("a session outlives its token")
 	}
@@ -474,7 +475,7 @@ func TestTokensThatCannotBeUsedKeepTheConsoleClosed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.Apply(c)
+			s.Apply(c, nil)
 			if a := s.access.Load(); a.Listen != "" {
 				t.Errorf("it would listen on %s", a.Listen)
 			}
@@ -526,7 +527,7 @@ func TestAnotherAddressIsListenedOnAtOnce(t *testing.T) {
 	}
 	taken := f.cfg
 	taken.Console.Listen = l.Addr().String()
-	f.server.Apply(taken)
+	f.server.Apply(taken, nil)
 	f.await("complaint about a port that is taken", func() bool { return strings.Contains(f.log.String(), "can't be reached") })
 	if c, err := net.Dial("tcp", before); err == nil {
 		c.Close()
@@ -536,12 +537,12 @@ func TestAnotherAddressIsListenedOnAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.cfg.Console.Listen = "127.0.0.1:0"
-	f.server.Apply(f.cfg)
+	f.server.Apply(f.cfg, nil)
 	f.await("listener", func() bool { return f.server.Address() != nil })
 	f.base = "http://" + f.server.Address().String()
 	f.admin()
 	f.cfg.Console.Listen = ""
-	f.server.Apply(f.cfg)
+	f.server.Apply(f.cfg, nil)
 	f.await("end of the listener", func() bool { return f.server.Address() == nil })
 }
 

@@ -166,7 +166,7 @@ func (s *Server) guess(w http.ResponseWriter, r *http.Request, try func(tokens) 
 	role, err := try(s.access.Load().tokens)
 	if err != nil {
 		if s.lock.wrong(from) {
-			s.o.Log.Warn("somebody guesses the console's tokens and is locked out for a while", "address", from)
+			s.log.Load().Warn("somebody guesses the console's tokens and is locked out for a while", "address", from)
 		}
 		refuse(w, http.StatusUnauthorized, err.Error(), "`livenessd console` prints a link that logs in")
 		return "", false
@@ -230,7 +230,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	}
 	cookie := s.sessions.begin(role, by)
 	http.SetCookie(w, &http.Cookie{Name: cookieName(r), Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
-	s.o.Log.Info("somebody logged in at the console", "role", role, "address", remote(r.RemoteAddr))
+	s.log.Load().Info("somebody logged in at the console", "role", role, "address", remote(r.RemoteAddr))
 	_, until := s.sessions.find(cookie)
 	s.write(w, sessionDocument{Role: role, Expires: until})
 }
@@ -289,11 +289,14 @@ func read(w http.ResponseWriter, r *http.Request, to any, limit int64) bool {
 }
 
 // write answers with a document.
-func (s *Server) write(w http.ResponseWriter, v any) {
+func (s *Server) write(w http.ResponseWriter, v any) { s.writeAs(w, http.StatusOK, v) }
+
+func (s *Server) writeAs(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
-		s.o.Log.Debug("an answer of the console wasn't heard", "error", err)
+		s.log.Load().Debug("an answer of the console wasn't heard", "error", err)
 	}
 }

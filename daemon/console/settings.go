@@ -117,7 +117,7 @@ func (s *Server) settings(w http.ResponseWriter, _ *http.Request, _ caller) {
 	d := settingsDocument{Path: path, Text: string(data), Digest: digest(data), Effective: string(s.access.Load().whole.YAML()), Writable: true}
 	if err := writable(path); err != nil {
 		d.Writable, d.Why = false, err.Error()
-		d.Do = "as root, write the text into " + path + ", then: systemctl reload livenessd"
+		d.Do = "confirm the change here; then " + hand(path)
 	}
 	s.write(w, d)
 }
@@ -218,19 +218,37 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request, _ caller) {
 	if err == nil {
 		if err = writable(path); err == nil {
 			err = replace(path, before, []byte(d.Text))
+		} else if (Proposal{s.o.Now().UTC(), d.Digest, d.Text}).propose(s.access.Load().whole.State) == nil {
+			s.log.Load().Warn("a technician's change of the configuration waits for somebody who may write it", "file", path, "hint", hand(path))
+			s.writeAs(w, http.StatusAccepted, changeDocument{Why: err.Error(), Do: hand(path)})
+			return
 		}
 	}
 	if err != nil {
 		refuse(w, http.StatusConflict, (&Error{"write the configuration", err, ""}).Error(), "as root, write the text into "+path+", then: systemctl reload livenessd")
 		return
 	}
-	s.o.Log.Warn("a technician changed the configuration", "file", path)
+	s.log.Load().Warn("a technician changed the configuration", "file", path)
 	if s.o.Reload != nil {
 		s.o.Reload()
 	}
-	s.write(w, struct {
-		Written bool `json:"written"`
-	}{true})
+	s.write(w, changeDocument{Written: true})
+}
+
+// changeDocument is what became of a configuration that was confirmed.
+type changeDocument struct {
+	Written bool   `json:"written"`
+	Why     string `json:"why,omitempty"` // it isn't, and waits
+	Do      string `json:"do,omitempty"`  // what writes it
+}
+
+// hand is what somebody does who may write a configuration.
+func hand(path string) string {
+	do := "on the device: sudo livenessd console --apply"
+	if path != config.DefaultPath {
+		do += " --config " + path
+	}
+	return do
 }
 
 // replace replaces a file in one step, with the old one's mode.
@@ -243,7 +261,7 @@ func replace(path string, before, after []byte) (err error) {
 			return err
 		}
 		if digest(now) != digest(before) {
-			return errors.New("somebody else changed it meanwhile")
+			return errChanged
 		}
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".livenessd-*.yaml")

@@ -138,7 +138,7 @@ func (s *Server) pictures(w http.ResponseWriter, r *http.Request, c caller) {
 		}
 		picture, err := shown.JPEG()
 		if err != nil {
-			s.o.Log.Debug("a frame can't be shown", "error", err)
+			s.log.Load().Debug("a frame can't be shown", "error", err)
 			continue
 		}
 		about, err := json.Marshal(sight(&shown.Sight))
