@@ -127,6 +127,18 @@ bench: build ## the Go benchmarks, and what a frame costs
 	go test -run '^$$' -bench . -benchmem ./...
 	$(B)/livenessd bench
 
+.PHONY: performance
+performance: build ## the figures of docs/performance.md: what a frame, an empty room and run cost, and when a verdict is where (ten minutes)
+	@cross/setup $(TEST_PACKAGES)
+	$(B)/livenessd bench --frames 1200
+	$(B)/livenessd bench --frames 1200 --empty
+	go test -count=1 -v -timeout 20m -run '^(TestWhatRunTakes|TestFromCaptureToTheBus)$$' ./daemon/command -seconds 60 -comings 100
+
+.PHONY: compare
+compare: build ## livenessd beside Silent-Face-Anti-Spoofing's nets, from upstream's files in the folder REFERENCE (five minutes)
+	@cross/setup python3-opencv
+	cross/compare $(or $(REFERENCE),$(error name the folder with upstream's files: make compare REFERENCE=…)) $(B)/livenessd
+
 .PHONY: fuzz
 fuzz: build ## each fuzz target for FUZZTIME (default 30s)
 	@for p in $$(go list ./...); do \
