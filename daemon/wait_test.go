@@ -19,7 +19,7 @@ func TestWaitsAreOverInTimeAndWithTheirParent(t *testing.T) {
 			if c.Err() != nil {
 				t.Fatalf("wait %d begins with %v", i, c.Err())
 			}
-			if until, ok := c.Deadline(); !ok || until.Sub(time.Now()) != 100*time.Millisecond {
+			if until, ok := c.Deadline(); !ok || time.Until(until) != 100*time.Millisecond {
 				t.Errorf("wait %d is until %v", i, until)
 			}
 			if i%2 == 1 {
