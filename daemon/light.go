@@ -35,6 +35,16 @@ func newDimming(cam Camera, c config.Camera) *dimming {
 	return &dimming{camera: d}
 }
 
+// Exposing is what run does about a camera's exposure after each frame that was examined, for whoever looks through a camera as run does.
+func Exposing(cam Camera, c config.Camera) func(at time.Time, f *Finding) {
+	d := newDimming(cam, c)
+	return func(at time.Time, f *Finding) {
+		if d != nil {
+			d.frame(at, f, cam.Status().FPS)
+		}
+	}
+}
+
 // frame looks at what was found in a frame. fps is the rate that the driver promises, 0 where it doesn't.
 func (d *dimming) frame(at time.Time, f *Finding, fps float64) {
 	if d == nil {

@@ -204,7 +204,8 @@ func (a *app) atTheDoor(ctx context.Context, s *scorer, o calibrateFlags, length
 		return nil, failConfig(err)
 	}
 	defer func() { err = errors.Join(err, cam.Close()) }()
-	d := &calibrator{name: name, camera: cam, scorer: s, length: length, now: time.Now, in: in, out: a.Stderr}
+	d := &calibrator{name: name, camera: cam, scorer: s, length: length, now: time.Now, in: in, out: a.Stderr,
+		expose: daemon.Exposing(cam, cfg.Cameras[name])}
 	if err := d.awaitCamera(ctx); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ type calibrator struct {
 	in       *answers
 	out      io.Writer
 	recorder *recorder // nil: no picture is kept
+	expose   func(time.Time, *daemon.Finding)
 }
 
 // presentedAt is what came of one presentation.
@@ -217,6 +218,7 @@ func (d *calibrator) present(ctx context.Context, species string) (p presentedAt
 				p.why = decision.ProcessingErr
 				return p, nil
 			}
+			d.expose(f.Captured, &found)
 			trial.Observe(found.Observation(f.Captured, &f.Image))
 			if c != nil {
 				if err := c.add(f); err != nil {

@@ -260,7 +260,7 @@ func gauge(cam *staged, f fixed, lines io.Reader) (*calibrator, *bytes.Buffer) {
 	o := decision.Defaults()
 	o.LiveAt, o.SpoofAt, o.Timeout = 0.8, 0.3, 4*time.Second
 	now := func() time.Time { return cam.now }
-	return &calibrator{name: "front", camera: cam, length: 5 * time.Second, now: now, in: newAnswers(lines), out: &out,
+	return &calibrator{name: "front", camera: cam, expose: func(time.Time, *daemon.Finding) {}, length: 5 * time.Second, now: now, in: newAnswers(lines), out: &out,
 		scorer: &scorer{examiner: daemon.Examiner{Finder: f, Judge: f, Now: now}, options: o}}, &out
 }
 
