@@ -83,6 +83,7 @@ type layout struct {
 	size          int     // bytes that a frame has at most; 0 is unknown
 	fps           float64 // 0 is unknown
 	full          bool    // samples of 0…255 also in YUV
+	limited       bool    // samples of 16…235 also in gray
 	trouble       *Error  // what isn't as it was configured, though it streams; nil for nothing
 }
 
@@ -175,6 +176,9 @@ func (l *layout) view(data []byte, r *room) (frame.Image, error) {
 	}
 	if r != nil {
 		m = l.convert(m, data, stride, r)
+	}
+	if l.limited && m.Gray() {
+		m.Full = false
 	}
 	return m, nil
 }

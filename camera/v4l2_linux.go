@@ -82,6 +82,7 @@ const (
 	discrete     = 1
 	colorJPEG    = 7
 	quantFull    = 1
+	quantLimited = 2
 	maxEnumerate = 256 // no driver has more; one that never ends must not hang us
 )
 
@@ -237,7 +238,8 @@ func (n node) current() (layout, error) {
 	p := (*v4l2PixFormat)(unsafe.Pointer(&f.u))
 	l := layout{
 		format: fourCC(p.pixelformat), width: int(p.width), height: int(p.height), size: int(p.sizeImage),
-		full: p.quantization == quantFull || p.quantization == 0 && p.colorspace == colorJPEG,
+		limited: p.quantization == quantLimited,
+		full:    p.quantization == quantFull || p.quantization == 0 && p.colorspace == colorJPEG,
 	}
 	if l.format = canonical(l.format); l.format != formatMJPG {
 		l.stride = int(p.bytesPerLine)
