@@ -21,6 +21,7 @@ export LIVENESSD_PROMTOOL := $(B)/bin/promtool
 
 BUILD_PACKAGES := gcc libc6-dev libturbojpeg0-dev npm
 TEST_PACKAGES := mosquitto python3-jinja2
+BROWSER_PACKAGES := chromium fonts-dejavu-core # 100 MB; without them the tests of the console's page are skipped
 COMPILER_amd64 := gcc-x86-64-linux-gnu libc6-dev-amd64-cross
 COMPILER_arm64 := gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 COMPILER_armhf := gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
@@ -68,6 +69,11 @@ $(LIVENESSD_PROMTOOL):
 unit: build $(LIVENESSD_PROMTOOL) ## the Go tests, under the race detector
 	@cross/setup $(TEST_PACKAGES)
 	go test -race ./...
+
+.PHONY: page
+page: build ## the console's page in chromium, at a daemon; what it looks like is left in build/page
+	@cross/setup $(BROWSER_PACKAGES)
+	go test -count=1 -v ./daemon/console/browser
 
 .PHONY: nocgo
 nocgo: ## everything compiles without cgo, and the tests that need no C library pass
