@@ -115,7 +115,7 @@ func (c *Camera) session(ctx context.Context, opened *bool) (good bool, err erro
 	c.rate, c.spoilt.n = rate{}, 0
 	c.health.opened(time.Now(), l.fps)
 	c.mu.Unlock()
-	light := c.lit(s, time.Now())
+	before, light := l.trouble, c.lit(s, time.Now())
 	if light != nil {
 		defer func() {
 			if e := light.setLight(nil); e != nil {
@@ -138,8 +138,10 @@ func (c *Camera) session(ctx context.Context, opened *bool) (good bool, err erro
 		now := time.Now()
 		c.moved(now)
 		if light != nil {
-			if e := c.dim(light, now); e != nil {
+			if did, e := c.dim(light, now); e != nil {
 				l.trouble = unlit(l.device, e)
+			} else if did {
+				l.trouble = before // it does as it is told again
 			}
 		}
 		switch {

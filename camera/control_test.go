@@ -212,8 +212,14 @@ func TestLightIsSetBetweenFramesAndGivenBackAtTheEnd(t *testing.T) {
 		if s := c.Status(); s.State != StateStreaming || !strings.Contains(s.Err, "set light") || s.Hint == "" {
 			t.Errorf("a driver that refuses: %+v", s)
 		}
+		f.fail = nil
+		c.SetLight(&LightSetting{Gain: 8})
+		time.Sleep(200 * time.Millisecond)
+		if s := c.Status(); s.State != StateStreaming || s.Err != "" || s.Hint != "" {
+			t.Errorf("a driver that has come round: %+v", s)
+		}
 		c.Close()
-		if want := []string{"4", "6", "back", "7", "back"}; !slices.Equal(f.set, want) {
+		if want := []string{"4", "6", "back", "7", "8", "back"}; !slices.Equal(f.set, want) {
 			t.Errorf("set %q, want %q", f.set, want)
 		}
 	})

@@ -79,8 +79,8 @@ func (c *Camera) lit(s stream, now time.Time) lamp {
 	return l
 }
 
-// dim does what was asked of the light. It gives what the driver refused.
-func (c *Camera) dim(l lamp, now time.Time) error {
+// dim does what was asked of the light. It tells whether anything was, and what the driver refused.
+func (c *Camera) dim(l lamp, now time.Time) (did bool, err error) {
 	c.mu.Lock()
 	d := &c.dimmer
 	asked, want := d.asked, d.want
@@ -95,7 +95,7 @@ func (c *Camera) dim(l lamp, now time.Time) error {
 	opened := d.light.Opened
 	c.mu.Unlock()
 	if asked {
-		return l.setLight(want)
+		return true, l.setLight(want)
 	}
 	if look {
 		have := l.light()
@@ -104,5 +104,5 @@ func (c *Camera) dim(l lamp, now time.Time) error {
 		d.light = have
 		c.mu.Unlock()
 	}
-	return nil
+	return false, nil
 }
