@@ -166,7 +166,7 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 
 // next gives the camera's next frame, and nil for one that nobody wants to know of.
 func (p *pipeline) next(ctx context.Context) (*frame.Frame, error) {
-	if c, can := p.camera.(passer); can && p.worked && p.rests() {
+	if c, can := behind(p.camera).(passer); can && p.worked && p.rests() && !p.stage.watched() {
 		return nil, c.Pass(ctx)
 	}
 	return p.camera.Next(ctx)
@@ -206,7 +206,8 @@ func (p *pipeline) attend() {
 
 // rests tells whether nobody wants to know what the camera sees.
 func (p *pipeline) rests() bool {
-	if !p.onRequest || p.failing != nil { // only a frame can tell that they can be examined again
+	// Only a frame can tell that they can be examined again.
+	if !p.onRequest || p.failing != nil || p.stage.tapped() {
 		return false
 	}
 	return p.sees != nil && p.desk.idle() || p.sees == nil && p.asked == nil

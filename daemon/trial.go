@@ -51,6 +51,14 @@ func (c *changing) change(open func() (Camera, error)) error {
 	return err
 }
 
+// behind is the camera itself.
+func behind(c Camera) Camera {
+	if c, is := c.(*changing); is {
+		return c.get()
+	}
+	return c
+}
+
 // trial is a camera's other configuration, on its way to the pipeline.
 type trial struct {
 	ctx    context.Context // of who waits for it
@@ -144,6 +152,8 @@ func (v *View) Tap(name string, f func(decision.Observation)) (stop func(), err 
 		t.f = nil
 	}, nil
 }
+
+func (s *stage) tapped() bool { return s != nil && s.tap.Load() != nil }
 
 // observed lets who taps hear.
 func (s *stage) observed(o decision.Observation) {

@@ -44,6 +44,7 @@ type viewed struct {
 	identity  *identity
 	engine    *Engine
 	cameras   map[string]func() camera.Status
+	lights    map[string]func() camera.Light
 	broker    func() mqtt.Status
 	verdicts  func(camera string) mqtt.VerdictCounts
 	desk      *desk
@@ -134,6 +135,8 @@ func (s *stage) wants(now time.Time) (sight, picture bool) {
 	s.last = now
 	return true, s.viewers.Load() > 0
 }
+
+func (s *stage) watched() bool { return s != nil && s.watchers.Load() > 0 }
 
 func (s *stage) show(shown *Shown) {
 	s.mu.Lock()
@@ -324,6 +327,8 @@ type CameraView struct {
 	Name     string
 	Role     string
 	Status   camera.Status
+	Health   *mqtt.CameraHealth
+	Light    camera.Light // its zero value: the driver has no such controls, or the camera isn't open
 	Verdicts mqtt.VerdictCounts
 	History  []mqtt.CameraState // the oldest first
 }
@@ -356,7 +361,8 @@ func (v *View) Overview() Overview {
 	o.Runs, o.Device, o.Boot, o.Began, o.Engine = true, r.identity.device, r.identity.boot, r.began, r.engine
 	o.Broker, o.ClockSynced, o.Sessions = r.broker(), r.identity.clockSynced(), r.desk != nil
 	for _, name := range r.camerasOf {
-		c := CameraView{Name: name, Role: r.roles[name], Status: r.cameras[name](), Verdicts: r.verdicts(name)}
+		c := CameraView{Name: name, Role: r.roles[name], Status: r.cameras[name](), Light: r.lights[name](), Verdicts: r.verdicts(name)}
+		c.Health = healthDocument(&c.Status.Health)
 		st := v.stage(name)
 		st.mu.Lock()
 		c.History = slices.Clone(st.history)
@@ -375,9 +381,15 @@ func (v *View) HasCamera(name string) bool {
 
 // seen is a run for its view.
 func seen(o Options, id *identity, e *Engine, d *desk, t *telemeter, broker func() mqtt.Status) *viewed {
-	r := &viewed{config: o.Config, identity: id, engine: e, desk: d, broker: broker, verdicts: t.verdicts, cameras: map[string]func() camera.Status{}, roles: map[string]string{}}
+	r := &viewed{config: o.Config, identity: id, engine: e, desk: d, broker: broker, verdicts: t.verdicts, cameras: map[string]func() camera.Status{}, lights: map[string]func() camera.Light{}, roles: map[string]string{}}
 	for _, p := range t.pipelines {
 		r.camerasOf = append(r.camerasOf, p.name)
+		r.lights[p.name] = func() (none camera.Light) {
+			if d, can := behind(p.camera).(Dimmer); can {
+				return d.Light()
+			}
+			return none
+		}
 		r.cameras[p.name], r.roles[p.name] = p.camera.Status, o.Config.Cameras[p.name].Role
 	}
 	return r

@@ -7,11 +7,15 @@ import (
 	"image"
 	"image/color"
 	stdjpeg "image/jpeg"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/camera/frame"
+	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/daemon/cue"
 	"github.com/livenessd/livenessd/daemon/decision"
 	"github.com/livenessd/livenessd/models"
 	"github.com/livenessd/livenessd/mqtt"
@@ -191,3 +195,113 @@ func TestTheViewRemembersSoMuchAndNobodysName(t *testing.T) {
 	none.runs(nil)()
 	(&pipeline{stage: none.stage("front"), now: time.Now}).show(yuyv(64, 48), &Finding{}, 0)
 }
+
+// passing is a camera that counts what it lets go.
+type passing struct {
+	Camera
+	passed, given int
+}
+
+func (p *passing) Pass(context.Context) error { p.passed++; return nil }
+func (p *passing) Next(context.Context) (f *frame.Frame, err error) {
+	p.given++
+	return yuyv(64, 48), nil
+}
+
+func TestACameraThatNobodyAsksIsDecodedOnlyForWhoLooks(t *testing.T) {
+	v := NewView(time.Now)
+	p, _ := shownBy(t, v)
+	cam := &passing{}
+	p.camera, p.onRequest, p.worked = &changing{now: cam}, true, true
+	next := func() {
+		t.Helper()
+		if _, err := p.next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next()
+	if cam.passed != 1 || cam.given != 0 {
+		t.Errorf("nobody looks: %d let go, %d given", cam.passed, cam.given)
+	}
+	w := v.Watch("front", true)
+	next()
+	w.Close()
+	if cam.given != 1 {
+		t.Errorf("somebody looks: %d given", cam.given)
+	}
+	next()
+	if cam.passed != 2 {
+		t.Errorf("nobody looks any more: %d let go", cam.passed)
+	}
+}
+
+func TestATapHearsWhatTheDecisionHears(t *testing.T) {
+	v := NewView(time.Now)
+	if _, err := v.Tap("front", nil); !errors.Is(err, errNotThere) {
+		t.Errorf("without a run: %v", err)
+	}
+	v.runs(&viewed{cameras: map[string]func() camera.Status{"front": func() (s camera.Status) { return s }}})
+	heard := 0
+	stop, err := v.Tap("front", func(decision.Observation) { heard++ })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Tap("front", nil); !errors.Is(err, errNotTaken) {
+		t.Errorf("two at once: %v", err)
+	}
+	s := v.stage("front")
+	s.observed(decision.Observation{})
+	if stop(); s.tapped() {
+		t.Error("it isn't stopped")
+	}
+	s.observed(decision.Observation{})
+	if heard != 1 {
+		t.Errorf("%d observations", heard)
+	}
+}
+
+func TestATrialThatFailsLeavesTheCameraAsItWas(t *testing.T) {
+	v := NewView(time.Now)
+	if err := v.Try(t.Context(), "front", config.DefaultCamera()); !errors.Is(err, errNoRun) {
+		t.Errorf("without a run: %v", err)
+	}
+	p, _ := shownBy(t, v)
+	var opened []config.Camera
+	broken := false
+	p.log, p.camera = slog.New(slog.DiscardHandler), &changing{now: stillCamera{}}
+	p.doubt = func(config.Camera) *cue.Watch { return nil }
+	p.open = func(c config.Camera) (Camera, error) {
+		opened = append(opened, c)
+		if broken && c.FPS == 30 {
+			return nil, errors.New("no")
+		}
+		return stillCamera{}, nil
+	}
+	p.using = config.DefaultCamera()
+	faster, turned := p.using, p.using
+	faster.FPS, turned.Rotate = 30, 90
+	if err := p.reopen(turned); err != nil || !p.sideways || p.using.Rotate != 90 {
+		t.Errorf("%v, %+v", err, p.using)
+	}
+	broken = true
+	if err := p.reopen(faster); err == nil || p.using.Rotate != 90 || !p.sideways || len(opened) != 3 || opened[2].Rotate != 90 {
+		t.Errorf("%v, %+v after %d openings", err, p.using, len(opened))
+	}
+	wrong := p.using
+	wrong.Rotate = 45
+	if err := p.reopen(wrong); err == nil || len(opened) != 3 {
+		t.Errorf("what can't be: %v after %d openings", err, len(opened))
+	}
+	// Nobody waits any more.
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	p.stage.trials <- &trial{ended, faster, make(chan error, 1)}
+	if p.attempt(); len(opened) != 3 {
+		t.Error("what nobody waits for is tried")
+	}
+}
+
+// stillCamera is one that does nothing.
+type stillCamera struct{ Camera }
+
+func (stillCamera) Close() error { return nil }

@@ -342,7 +342,10 @@ func TestATestSessionHasItsVerdict(t *testing.T) {
 		t.Errorf("one that is over: %d", code)
 	}
 	open := ask[struct{ Session string }](b, "POST", "/api/sessions", `{"application":"default","purpose":"enrollment","timeout":"60s"}`, 200)
-	ask[struct{}](b, "DELETE", "/api/sessions/"+open.Session, "", 200)
+	// Whoever stands there may have been judged meanwhile.
+	if code, text := b.status("DELETE", "/api/sessions/"+open.Session, ""); code != http.StatusOK && !strings.Contains(text, "SESSION_EXPIRED") {
+		t.Errorf("%d %s", code, text)
+	}
 }
 
 func TestACalibrationIsAWalk(t *testing.T) {

@@ -110,7 +110,7 @@ func (s *Server) now() stateDocument {
 	for _, c := range o.Cameras {
 		v := c.Status
 		d.Cameras = append(d.Cameras, cameraDocument{Name: c.Name, Role: c.Role, Path: a.whole.Cameras[c.Name].Path, State: v.State, Since: v.Since.UTC(), Device: v.Device,
-			Format: v.Format, Width: v.Width, Height: v.Height, FPS: v.FPS, Measured: v.Measured, Error: v.Err, Hint: v.Hint, Code: v.Code, Counters: v.Counters,
+			Format: v.Format, Width: v.Width, Height: v.Height, FPS: v.FPS, Measured: v.Measured, Error: v.Err, Hint: v.Hint, Code: v.Code, Health: c.Health, Light: light(c.Light), Counters: v.Counters,
 			Verdicts: c.Verdicts, History: emptied(c.History)})
 	}
 	if e := o.Engine; e != nil {
@@ -118,7 +118,7 @@ func (s *Server) now() stateDocument {
 		for _, m := range e.Liveness.Members {
 			d.Models = append(d.Models, model(m.Model, m.Weight))
 		}
-		d.Runtime = &runtimeDocument{Version: e.Runtime.Version(), Path: e.Runtime.Path(), Delegate: e.Delegate()}
+		d.Runtime = &runtimeDocument{Version: e.Runtime.Version(), Path: e.Runtime.Path(), Delegate: e.Delegate(), Tried: emptied(e.Delegates())}
 	}
 	if o.Runs {
 		b := o.Broker

@@ -56,9 +56,31 @@ type cameraDocument struct {
 	Error    string             `json:"error,omitempty"`
 	Hint     string             `json:"hint,omitempty"`
 	Code     string             `json:"code,omitempty"`
+	Health   *mqtt.CameraHealth `json:"health"`
+	Light    *lightDocument     `json:"light"` // null where the driver has no controls for it
 	Counters camera.Counters    `json:"counters"`
 	Verdicts mqtt.VerdictCounts `json:"verdicts"`
 	History  []mqtt.CameraState `json:"history"` // the oldest first
+}
+
+// lightDocument is what the driver's controls of light are at; each null where there is none.
+type lightDocument struct {
+	Time       *camera.Control `json:"exposure_time"` // in units of 100 µs
+	Gain       *camera.Control `json:"gain"`
+	Brightness *camera.Control `json:"brightness"`
+}
+
+func light(l camera.Light) *lightDocument {
+	if l.Opened == 0 {
+		return nil
+	}
+	one := func(c camera.Control) *camera.Control {
+		if c.Type == "" {
+			return nil
+		}
+		return &c
+	}
+	return &lightDocument{one(l.Time), one(l.Gain), one(l.Brightness)}
 }
 
 type modelDocument struct {
@@ -76,6 +98,8 @@ type runtimeDocument struct {
 	Version  string `json:"version"`
 	Path     string `json:"path"`
 	Delegate string `json:"delegate"`
+	// Tried is what became of each delegate of the preference, and so why it is this one.
+	Tried []daemon.Tried `json:"tried"`
 }
 
 type brokerDocument struct {
