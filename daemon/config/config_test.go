@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -172,6 +173,20 @@ state: /srv/state
 	}
 }
 
+func TestWhoCanListenBesideOneAnother(t *testing.T) {
+	for _, test := range []struct {
+		one, other string
+		want       bool
+	}{
+		{"127.0.0.1:1", "127.0.0.1:1", true}, {"127.0.0.1:1", "127.0.0.1:2", false}, {"127.0.0.1:1", "127.0.0.2:1", false}, {"127.0.0.1:1", "[::1]:1", false},
+		{"0.0.0.0:1", "127.0.0.1:1", true}, {"127.0.0.1:1", "[::]:1", true}, {"[::ffff:127.0.0.1]:1", "127.0.0.1:1", true}, {"127.0.0.1:1", "", false},
+	} {
+		if got := overlap(netip.MustParseAddrPort(test.one), test.other); got != test.want {
+			t.Errorf("%s beside %q: %v", test.one, test.other, got)
+		}
+	}
+}
+
 func TestWhoCanReachTheFigures(t *testing.T) {
 	for address, want := range map[string]bool{
 		"": false, "127.0.0.1:1": false, "127.8.9.10:1": false, "[::1]:1": false, "[::ffff:127.0.0.1]:1": false,
@@ -264,6 +279,7 @@ func TestProblemsSayWhereAndWhatIsAllowed(t *testing.T) {
 		{"a name to listen at", "metrics: {listen: \"door.example:8471\"}", `1:19: metrics.listen is "door.example:8471"; allowed is ADDRESS:PORT, such as 127.0.0.1:8471 or [::]:8471, or off`},
 		{"figures for everybody", "metrics: {listen: \"0.0.0.0:8471\", insecure: true}", "1:19: metrics.listen is 0.0.0.0:8471, which others can reach, and without metrics.token_file they would see when somebody was at the door → name a file that holds a token, or listen at 127.0.0.1"},
 		{"figures in the clear", "metrics: {listen: \"[::]:8471\", token_file: /t}", "1:19: metrics.listen is [::]:8471, which others can reach, and without TLS they would see the token and the figures → give metrics.cert_file and metrics.key_file; or insecure: true, where nobody else is on that network"},
+		{"figures where the console is", "metrics: {listen: \"127.0.0.1:8470\"}", "1:19: metrics.listen is 127.0.0.1:8470, which console.listen has → choose another port, or leave metrics.listen out: the console has the figures, too"},
 		{"a certificate without its key", "metrics: {cert_file: /c}", "1:22: metrics.cert_file is of no use without its key → give metrics.key_file as well"},
 		{"a key without its certificate", "metrics: {key_file: /c}", "1:21: metrics.key_file is of no use without its certificate → give metrics.cert_file as well"},
 		{"a token in the file", "metrics: {token: abc}", "1:11: metrics.token is a secret, which never stands in this file → write it into a file that only livenessd's user can read, and name that with metrics.token_file"},

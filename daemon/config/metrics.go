@@ -21,6 +21,9 @@ func (c *Config) checkMetrics(r *reader) {
 	if m.KeyFile != "" && m.CertFile == "" {
 		r.bad(r.at[&m.KeyFile], "give metrics.cert_file as well", "metrics.key_file is of no use without its certificate")
 	}
+	if at, err := netip.ParseAddrPort(m.Listen); err == nil && overlap(at, c.Console.Listen) {
+		r.bad(r.at[&m.Listen], "choose another port, or leave metrics.listen out: the console has the figures, too", "metrics.listen is %s, which console.listen has", m.Listen)
+	}
 	if !m.Exposed() {
 		return
 	}
@@ -32,6 +35,13 @@ func (c *Config) checkMetrics(r *reader) {
 		r.bad(r.at[&m.Listen], "give metrics.cert_file and metrics.key_file; or insecure: true, where nobody else is on that network",
 			"metrics.listen is %s, which others can reach, and without TLS they would see the token and the figures", m.Listen)
 	}
+}
+
+// overlap tells whether two can't listen beside one another.
+func overlap(at netip.AddrPort, listen string) bool {
+	other, err := netip.ParseAddrPort(listen)
+	a, b := at.Addr().Unmap(), other.Addr().Unmap()
+	return err == nil && at.Port() == other.Port() && (a == b || a.IsUnspecified() || b.IsUnspecified())
 }
 
 // off is the value of what listens nowhere.
