@@ -117,7 +117,7 @@ func newPipeline(o Options, e *Engine, id *identity, name string, pairs map[stri
 
 // run takes frames until ctx ends or a replay is over.
 func (p *pipeline) run(ctx context.Context) (err error) {
-	driver := p.pulse.join("the driver of camera "+p.name, driving, func() time.Time { return p.camera.Status().Moved })
+	driver := p.pulse.join(DriverOf+p.name, driving, func() time.Time { return p.camera.Status().Moved })
 	p.moves = p.pulse.join("the pipeline of camera "+p.name, 0, nil)
 	rest := func() {
 		driver.leave()

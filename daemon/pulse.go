@@ -16,6 +16,9 @@ import (
 // kernel gives up after 5 s: a camera that doesn't answer is being handled, one whose driver never returns isn't.
 const driving = 45 * time.Second
 
+// DriverOf begins the name of the part that is inside a camera's driver; the camera's name follows.
+const DriverOf = "the driver of camera "
+
 // Pulse knows whether a daemon gets on, part by part, and how it is doing: what a watchdog may be told, and what a person. It outlives a
 // run, so that there is one for all runs of a process. A nil Pulse takes everything and knows nothing.
 type Pulse struct {

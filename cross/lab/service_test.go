@@ -103,9 +103,12 @@ func TestStuck(t *testing.T) {
 			t.Errorf("the log doesn't say %q", want)
 		}
 	}
+	if standing := o.read(t, "standing"); !strings.Contains(standing, "failure  camera front: the camera's driver doesn't come back to livenessd (process ") {
+		t.Errorf("doctor beside the process that hangs says\n%s", standing)
+	}
 	// Who has the camera, and what to do about it.
 	meanwhile := o.read(t, "meanwhile")
-	for _, want := range []string{"livenessd runs, but isn't ready yet", "used by another livenessd (process ", "plug the camera in anew"} {
+	for _, want := range []string{"livenessd runs, but isn't ready yet", "the camera is used by livenessd (process ", "its driver doesn't come back to livenessd (process "} {
 		if !strings.Contains(meanwhile, want) {
 			t.Errorf("meanwhile nobody says %q:\n%s", want, meanwhile)
 		}

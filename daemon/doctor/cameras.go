@@ -31,6 +31,9 @@ const (
 )
 
 func (c cameras) Look(ctx context.Context) []Finding {
+	if out := c.hanging(); out != nil {
+		return out
+	}
 	list, err := c.p.List()
 	if err != nil {
 		list = nil // each camera says for itself why it can't be had
@@ -47,6 +50,30 @@ func (c cameras) Look(ctx context.Context) []Finding {
 	}
 	wg.Wait()
 	return slices.Concat(found...)
+}
+
+// hanging is which cameras' drivers don't come back to whoever asked them. Who asks as well, if only for a list, may not come back either, and
+// couldn't even be ended.
+func (c cameras) hanging() []Finding {
+	const do = "unplug the camera and plug it in again, or restart this machine; the service goes on by itself then"
+	var out []Finding
+	for _, part := range c.p.Daemon.Stuck {
+		if name, is := strings.CutPrefix(part, daemon.DriverOf); is {
+			out = append(out, failure(Internal, do, "the camera's driver doesn't come back to livenessd (process %d)", c.p.Daemon.PID).of(name))
+		}
+	}
+	nodes, _ := filepath.Glob(filepath.Join(c.p.Host.Dev, "video*"))
+	for _, node := range nodes {
+		for _, h := range c.p.Host.holders(node) {
+			if h.hangs {
+				out = append(out, failure(Internal, do, "its driver doesn't come back to %s, which has ended otherwise", h).of(node))
+			}
+		}
+	}
+	if out != nil {
+		out = append(out, skipped("no camera is asked anything: who asks one whose driver hangs may not come back either"))
+	}
+	return out
 }
 
 func (c cameras) one(ctx context.Context, name string, cfg config.Camera, list []camera.Info) []Finding {

@@ -101,6 +101,8 @@ func number(elem ...string) (int64, bool) {
 type holder struct {
 	name string
 	pid  int
+	// hangs is that its first thread has ended and another hasn't, which is inside a driver, where nothing can end it.
+	hangs bool
 }
 
 func (h holder) String() string { return fmt.Sprintf("%s (process %d)", h.name, h.pid) }
@@ -120,7 +122,8 @@ func (h Host) openers(what string) []holder {
 	var who []holder
 	for _, process := range processes {
 		fds, _ := filepath.Glob(filepath.Join(process, "fd", "*"))
-		if len(fds) == 0 { // its first thread has ended, and another hangs in a driver, where nothing can end it
+		first := len(fds) > 0
+		if !first {
 			fds, _ = filepath.Glob(filepath.Join(process, "task", "*", "fd", "*"))
 		}
 		has := func(fd string) bool {
@@ -131,7 +134,7 @@ func (h Host) openers(what string) []holder {
 		if err != nil || pid == os.Getpid() || !slices.ContainsFunc(fds, has) {
 			continue
 		}
-		who = append(who, holder{text(process, "comm"), pid})
+		who = append(who, holder{text(process, "comm"), pid, !first})
 	}
 	slices.SortFunc(who, func(a, b holder) int { return a.pid - b.pid })
 	return who

@@ -23,6 +23,7 @@ standing() { property StatusText | grep -q "doesn't get on"; }
 await 200 "a status line that says so" standing
 result said "$(since "$start")"
 result line "$(property StatusText)"
+livenessd doctor camera >/host/out/standing 2>&1
 await 300 "another process" another "$pid"
 result process "$(since "$start")"
 result caller "$(cat "/proc/$pid/task/"*/stat 2>/dev/null | sed 's/.*) //; s/ .*//' | sort | uniq -c | tr -s ' \n' ' ')"
