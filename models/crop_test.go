@@ -350,3 +350,17 @@ func BenchmarkLetterbox(b *testing.B) {
 		}
 	}
 }
+
+func TestMeansAreExact(t *testing.T) {
+	var m means
+	m.of(100)
+	m.of(8000) // of the largest picture that Check accepts there are fewer
+	r := rand.New(rand.NewPCG(5, 6))
+	for n := uint32(1); n <= 8000; n++ {
+		for _, sum := range []uint32{0, 1, n - 1, n, n / 2, 255 * n, 255*n - 1, r.Uint32N(255*n + 1), r.Uint32N(255*n + 1)} {
+			if got, want := m.mean(sum, n), int32((uint64(sum)<<sampleBits+uint64(n)/2)/uint64(n)); got != want {
+				t.Fatalf("%d of %d samples: %d, not %d", sum, n, got, want)
+			}
+		}
+	}
+}

@@ -8,8 +8,9 @@ type letterbox struct {
 	w, h    int
 	sums    [3][]uint32 // a row of sums for Y, U, V
 	columns []int32     // first luma column of each output column, and one past the last
-	chroma  []int32     // first and one past the last chroma column, in pairs
-	beside  *turned     // for pictures that are turned; nil until there is one
+	means   means
+	chroma  []int32 // first and one past the last chroma column, in pairs
+	beside  *turned // for pictures that are turned; nil until there is one
 }
 
 func newLetterbox(w, h int) *letterbox {
@@ -59,6 +60,8 @@ func (l *letterbox) plain(dst []byte, m *frame.Image) float64 {
 	}
 	ch := (m.Height + 1<<m.ShiftY - 1) >> m.ShiftY
 	cv := newConverter(m)
+	l.means.of((m.Width/w + 1) * (m.Height/h + 1))
+	by := l.means
 	for oy := 0; oy < h; oy++ {
 		y0, y1 := int32(oy*m.Height/h), int32((oy+1)*m.Height/h)
 		ys := l.sums[0][:w]
@@ -70,7 +73,7 @@ func (l *letterbox) plain(dst []byte, m *frame.Image) float64 {
 		if m.Gray() {
 			for ox := range ys {
 				n := uint32(y1-y0) * uint32(l.columns[ox+1]-l.columns[ox])
-				v := cv.gray(mean(ys[ox], n))
+				v := cv.gray(by.mean(ys[ox], n))
 				out[3*ox], out[3*ox+1], out[3*ox+2] = v, v, v
 			}
 			continue
@@ -86,7 +89,7 @@ func (l *letterbox) plain(dst []byte, m *frame.Image) float64 {
 		for ox := range ys {
 			n := uint32(y1-y0) * uint32(l.columns[ox+1]-l.columns[ox])
 			cn := uint32(c1-c0) * uint32(l.chroma[2*ox+1]-l.chroma[2*ox])
-			r, g, b := cv.rgb(mean(ys[ox], n), mean(us[ox], cn), mean(vs[ox], cn))
+			r, g, b := cv.rgb(by.mean(ys[ox], n), by.mean(us[ox], cn), by.mean(vs[ox], cn))
 			out[3*ox], out[3*ox+1], out[3*ox+2] = r, g, b
 		}
 	}
@@ -130,5 +133,23 @@ func addChroma(sums []uint32, pix []byte, step int, pairs []int32) {
 	}
 }
 
-// mean is with sampleBits bits of fraction, rounded.
-func mean(sum, n uint32) int32 { return int32((uint64(sum)<<sampleBits + uint64(n)/2) / uint64(n)) }
+// means divides sums of n samples by n. A division takes longer than all the rest, so that each n's inverse is kept.
+type means []uint64
+
+const inverseBits = 40
+
+// of prepares for n of up to most.
+func (m *means) of(most int) {
+	for n := uint64(max(len(*m), 1)); n <= uint64(most); n++ {
+		if n == 1 {
+			*m = append(*m, 0)
+		}
+		*m = append(*m, (1<<inverseBits+n-1)/n)
+	}
+}
+
+// mean is with sampleBits bits of fraction, rounded. It is exact: a sum of n samples is below 2¹²·n with its fraction, so that the inverse, which
+// is too large by less than one, makes it too large by less than 2¹²·n/2⁴⁰, and that is less than 1/n for all n of a picture that Check accepts.
+func (m means) mean(sum, n uint32) int32 {
+	return int32((uint64(sum)<<sampleBits + uint64(n)/2) * m[n] >> inverseBits)
+}
