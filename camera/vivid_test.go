@@ -67,8 +67,8 @@ func TestVivid(t *testing.T) {
 					}
 					r, g, b := f.RGB(x, y)
 					got, ref := [3]byte{r, g, b}, at(x, y)
-					if f.Gray() { // vivid's is a video's luma, of 16…235, without saying so; an infrared camera's isn't
-						l := byte(16 + (299*int(ref[0])+587*int(ref[1])+114*int(ref[2]))*219/255/1000)
+					if f.Gray() { // vivid makes it by the luma of BT.709
+						l := byte((2126*int(ref[0]) + 7152*int(ref[1]) + 722*int(ref[2]) + 5000) / 10000)
 						ref = [3]byte{l, l, l}
 					}
 					for i := range got {
