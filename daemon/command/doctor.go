@@ -15,9 +15,9 @@ func (a *app) doctor() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor [CHECK…]",
 		Short: "Find out why it doesn't work here, and what to do",
-		Long: "Looks at configuration, files and permissions, service, clock, temperature, disk, library, models, cameras, broker and the port for\n" +
-			"figures, and says of each what it saw, and what to do where something is wrong. Permissions are worked out for the service's user, whoever runs this; only root\n" +
-			"sees everything. It may run beside the daemon. With names of checks, only those are made. Without\n" +
+		Long: "Looks at configuration, files and permissions, service, clock, temperature, disk, library, models, cameras, broker and the ports for\n" +
+			"figures and the console, and says of each what it saw, and what to do where something is wrong. Permissions are worked out for the service's\n" +
+			"user, whoever runs this; only root sees everything. It may run beside the daemon. With names of checks, only those are made. Without\n" +
 			"--config it looks at the configuration that the unit names.\n\n" +
 			"Exit code: 0 without failures, warnings or not; else that of the failure which should be mended first: 78 configuration, 77 permission,\n" +
 			"69 a device or service is absent, 70 internal, 1 other.",

@@ -110,15 +110,15 @@ func (p *Patient) Checks() []Named {
 		{"models", 3 * time.Minute, nets{p}},
 		{"camera", time.Minute, cameras{p}},
 		{"broker", time.Minute, broker{p}},
-		{"metrics", 20 * time.Second, figures{p}},
 	}
+	all = append(all, p.ports()...)
 	if p.Problem == nil {
 		return all
 	}
 	// Without a configuration nobody knows which cameras, models and brokers are meant.
 	for i, c := range all {
 		switch c.Name {
-		case "files", "disk", "library", "models", "camera", "broker", "metrics":
+		case "files", "disk", "library", "models", "camera", "broker", "metrics", "console":
 			all[i].Check = unknown{}
 		}
 	}

@@ -18,10 +18,10 @@ const (
 
 func TestThePortForFigures(t *testing.T) {
 	for _, test := range []struct{ name, listen, status, want string }{
-		{"off", "off", "", "ok       metrics: metrics.listen is off: nobody is shown figures\n"},
+		{"off", "off", "", "ok       metrics: metrics.listen is off\n"},
 		{"free", "127.0.0.1:8472", "", "ok       metrics: 127.0.0.1:8472 is free\n"},
 		{"the daemon has it", "127.0.0.1:8471", `{"pid":77}`, "ok       metrics: livenessd listens at 127.0.0.1:8471\n"},
-		{"the daemon doesn't listen", "127.0.0.1:8472", `{"pid":77}`, "failure  metrics: livenessd runs (process 77), but nothing listens at 127.0.0.1:8472\n" +
+		{"the daemon doesn't listen", "127.0.0.1:8472", `{"pid":77}`, "warning  metrics: livenessd runs (process 77), but nothing listens at 127.0.0.1:8472\n" +
 			"         → `sudo systemctl reload livenessd` where the configuration is newer; else see its log for \"figures and health can't be shown\"\n"},
 		{"another has it at all addresses", "127.0.0.1:9100", `{"pid":77}`, "failure  metrics: 127.0.0.1:9100 is taken by node_exporter (process 88)\n" +
 			"         → choose another port in metrics.listen, or stop node_exporter\n"},
@@ -38,10 +38,24 @@ func TestThePortForFigures(t *testing.T) {
 			}
 			m := aMachine(t, files)
 			p := m.patient(t, "metrics: {listen: \""+test.listen+"\"}\nstate: ROOT/state\n")
-			if got := m.look(t, "metrics", figures{p}); got != test.want {
+			if got := m.look(t, "metrics", p.ports()[0]); got != test.want {
 				t.Errorf("got\n%swant\n%s", got, test.want)
 			}
 		})
+	}
+}
+
+func TestThePortForTheConsole(t *testing.T) {
+	m := aMachine(t, map[string]string{"proc/net/tcp": tcp, "proc/88/comm": "node_exporter", "proc/88/fd/3": "->socket:[5002]"})
+	for yaml, want := range map[string]string{
+		"state: ROOT/state\n":                         "ok       console: 127.0.0.1:8470 is free\n",
+		"console: {listen: off}\nstate: ROOT/state\n": "ok       console: console.listen is off\n",
+		"console: {listen: \"127.0.0.1:9100\"}\nstate: ROOT/state\n": "failure  console: 127.0.0.1:9100 is taken by node_exporter (process 88)\n" +
+			"         → choose another port in console.listen, or stop node_exporter\n",
+	} {
+		if got := m.look(t, "console", m.patient(t, yaml).ports()[1]); got != want {
+			t.Errorf("got\n%swant\n%s", got, want)
+		}
 	}
 }
 

@@ -10,19 +10,33 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// figures is whether the port at which figures and health are shown can be had, or is.
-type figures struct{ p *Patient }
+// port is whether livenessd can listen where the configuration says, or does.
+type port struct {
+	p      *Patient
+	key    string
+	listen string
+	says   string // what the log says where it can't
+}
 
-var _ Check = figures{}
+var _ Check = port{}
 
-func (c figures) Look(context.Context) []Finding {
-	at, err := netip.ParseAddrPort(c.p.Config.Metrics.Listen)
-	if err != nil {
-		return []Finding{ok("metrics.listen is off: nobody is shown figures")}
+// ports are the checks of where it listens.
+func (p *Patient) ports() []Named {
+	return []Named{
+		{"metrics", 20 * time.Second, port{p, "metrics.listen", p.Config.Metrics.Listen, "figures and health can't be shown"}},
+		{"console", 20 * time.Second, port{p, "console.listen", p.Config.Console.Listen, "the console can't be reached"}},
 	}
-	const elsewhere = "choose another port in metrics.listen"
+}
+
+func (c port) Look(context.Context) []Finding {
+	at, err := netip.ParseAddrPort(c.listen)
+	if err != nil {
+		return []Finding{ok("%s is off", c.key)}
+	}
+	elsewhere := "choose another port in " + c.key
 	if at.Port() < 1024 && c.p.Account.UID != 0 {
 		return []Finding{failure(Permission, elsewhere, "port %d is root's alone, as are all below 1024", at.Port())}
 	}
@@ -32,7 +46,7 @@ func (c figures) Look(context.Context) []Finding {
 		if runs == 0 {
 			return []Finding{ok("%s is free", at)}
 		}
-		return []Finding{failure(Other, "`sudo systemctl reload livenessd` where the configuration is newer; else see its log for \"figures and health can't be shown\"",
+		return []Finding{warning("`sudo systemctl reload livenessd` where the configuration is newer; else see its log for \""+c.says+"\"",
 			"livenessd runs (process %d), but nothing listens at %s", runs, at)}
 	}
 	var who []holder
