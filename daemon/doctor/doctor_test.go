@@ -250,6 +250,8 @@ func TestTheService(t *testing.T) {
 	m := aMachine(t, nil)
 	m.fails["systemctl"] = errors.New("systemctl: exit status 1")
 	all.WriteString("# no answer\n" + m.look(t, "service", serves{m.patient(t, "{}")}))
+	bare := aMachine(t, map[string]string{"etc/passwd": "root:x:0:0::/root:/bin/sh\n"})
+	all.WriteString("# neither systemd nor the user\n" + bare.look(t, "service", serves{bare.patient(t, "{}")}))
 	golden(t, "service.golden", all.String())
 }
 

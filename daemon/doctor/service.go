@@ -131,7 +131,11 @@ func (c serves) Look(ctx context.Context) []Finding {
 	}
 	out = append(out, moves(c.p.Daemon)...)
 	if !a.Exists {
-		f := warning("sudo livenessd install makes it", "there is no user %s; permissions below are those of %s, who runs this", c.p.User, a.Name)
+		do := "sudo livenessd install makes it"
+		if !s.Known {
+			do = "sudo useradd --system --user-group --groups video " + c.p.User + ", or start it as another user that is in group video"
+		}
+		f := warning(do, "there is no user %s; permissions below are those of %s, who runs this", c.p.User, a.Name)
 		if s.Installed {
 			f = failure(Permission, "sudo livenessd install makes it", "the unit's user %s doesn't exist", s.User)
 		}
