@@ -52,7 +52,10 @@ func TestTheDocumentHasEachMetric(t *testing.T) {
 	if !found {
 		t.Fatalf("%s has no table", path)
 	}
-	have, after, _ := strings.Cut(rest, "\n\n")
+	have, after, whole := strings.Cut(rest, "\n\n")
+	if !whole || !strings.HasPrefix(after, "Beside them") {
+		t.Fatalf("%s goes on otherwise after its table", path)
+	}
 	var want []string
 	for name, f := range known(t) {
 		if !strings.HasPrefix(name, namespace) {
