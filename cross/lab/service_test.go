@@ -48,6 +48,15 @@ func (l lab) service(t *testing.T) {
 	if got := states(o.on(t, "camera/front/state", "bare")); len(got) == 0 || slices.Contains(got, "streaming") {
 		t.Errorf("without a camera: states %v", got)
 	}
+	figures := o.read(t, "metrics")
+	for _, want := range []string{"livenessd_ready 1", `livenessd_camera_state{camera="front",state="streaming"} 1`, "livenessd_broker_connected 1", "process_resident_memory_bytes "} {
+		if !strings.Contains(figures, "\n"+want) {
+			t.Errorf("the figures don't say %s:\n%s", want, figures)
+		}
+	}
+	if port := o.read(t, "port"); !strings.Contains(port, "livenessd listens at 127.0.0.1:8471") {
+		t.Errorf("doctor says of the port:\n%s", port)
+	}
 	// A reload is another run: one boot before, one after.
 	boots := map[string]bool{}
 	for _, d := range o.on(t, "camera/front/verdict", "") {

@@ -70,12 +70,18 @@ mark reloaded
 mkdir -p /run/systemd/timesync
 touch /run/systemd/timesync/synchronized # as systemd-timesyncd would: the kernel can't be asked from inside the cage
 sed 's/^log:.*/log: {format: json, level: debug}/' good.yaml >/etc/livenessd/livenessd.yaml
+echo 'metrics: {listen: "127.0.0.1:8471"}' >>/etc/livenessd/livenessd.yaml
 systemctl reload livenessd
 await 120 "a new online" heard availability '"payload":"online"'
 await 120 "a service that is ready" active
 await 120 "a streaming camera" state streaming
 await 300 "a verdict whose clock is set" heard camera/front/verdict '"clock_synced":true'
 [ "$(property MainPID)" = "$pid" ] || die "it was started again"
+
+mark figures # from inside the cage
+await 60 "readiness" curl -sf -o /dev/null http://127.0.0.1:8471/readyz
+curl -sf http://127.0.0.1:8471/metrics >/host/out/metrics || die "nobody shows figures"
+livenessd doctor metrics >/host/out/port || die "doctor finds the port wrong"
 
 mark purged
 livenessd uninstall --purge || die "uninstall fails"
