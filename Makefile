@@ -100,7 +100,7 @@ endif
 .PHONY: field
 field: build ## what a technician meets, in that machine: all its faults, each found by doctor; kills, hangs, lost cameras, broken installations
 	@cross/setup $(LAB_PACKAGES)
-	LIVENESSD_LAB=all go test -count=1 -v -timeout 60m -run '^(TestLab|TestField|TestStuck)$$/^doctor$$' ./cross/lab
+	LIVENESSD_LAB=all go test -count=1 -v -timeout 60m -run '^(TestLab|TestField|TestStuck|TestDelegate)$$/^doctor$$' ./cross/lab
 
 .PHONY: packages
 packages: amd64 arm64 armhf ## Debian packages for three architectures in build/packages, and what lintian says to them
