@@ -213,3 +213,17 @@ func TestModelsThatAreNotCompiledRunBesideTheAccelerator(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 }
+
+func TestAPulseSaysWhyABetterDelegateIsNotUsed(t *testing.T) {
+	p := NewPulse(time.Now, "", 1)
+	all := []Tried{{Delegate: "edgetpu", State: mqtt.DelegateResting, Error: "it hung"}, {Delegate: "xnnpack", State: mqtt.DelegateUsed}}
+	p.engine(func() []Tried { return all })
+	h := p.Health(time.Hour)
+	if !slices.Equal(h.Delegates, all) || !strings.Contains(h.Line(), "without delegate edgetpu: it hung") {
+		t.Errorf("%+v, %s", h.Delegates, h.Line())
+	}
+	all = all[1:]
+	if h := p.Health(time.Hour); strings.Contains(h.Line(), "delegate") {
+		t.Errorf("%s", h.Line())
+	}
+}
