@@ -75,6 +75,11 @@ page: build ## the console's page in chromium, at a daemon; what it looks like i
 	@cross/setup $(BROWSER_PACKAGES)
 	go test -count=1 -v ./daemon/console/browser
 
+.PHONY: labpage
+labpage: build ## the console's page on the lab's USB camera, through a forwarded port; what it looks like is left in build/page
+	@cross/setup $(LAB_PACKAGES) $(BROWSER_PACKAGES)
+	LIVENESSD_LAB=page go test -count=1 -v -timeout 15m -run '^TestPage$$' ./cross/lab
+
 .PHONY: nocgo
 nocgo: ## everything compiles without cgo, and the tests that need no C library pass
 	CGO_ENABLED=0 go build ./...

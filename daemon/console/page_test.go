@@ -112,9 +112,10 @@ func TestEachTextOfThePageHasAKey(t *testing.T) {
 			known := slices.ContainsFunc(slices.Collect(maps.Keys(table)), func(k string) bool { return strings.HasPrefix(k, section+".") })
 			switch {
 			case !known:
-			case strings.HasPrefix(word, "${"):
+			case strings.Contains(word, "${"):
+				begin, _, _ := strings.Cut(m[1], "${")
 				for k := range table {
-					if strings.HasPrefix(k, section+".") {
+					if strings.HasPrefix(k, begin) {
 						used[k] = true
 					}
 				}

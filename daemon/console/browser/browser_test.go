@@ -62,6 +62,7 @@ type device struct {
 	config string
 	log    *buffer
 	wire   *wire
+	at     string // its address, "" for over the wire
 }
 
 // need skips where there is no chromium or no library.
@@ -70,6 +71,7 @@ func need(t *testing.T) string {
 	if testing.Short() {
 		t.Skip("a browser isn't for -short")
 	}
+	t.Parallel() // most of it is waiting for who comes next in the clip
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skipf("without Debian's chromium: %v", err)
@@ -107,7 +109,9 @@ func start(t *testing.T) *device {
 	d.config = write("livenessd.yaml", fmt.Sprintf(`# the front door
 device: door-7
 cameras:
-  front: {path: "replay:%s", fps: 15}
+  front:
+    path: replay:%s
+    fps: 15
 state: %s
 applications:
   staff-door: {}
@@ -157,7 +161,12 @@ func (d *device) link(more ...string) string {
 	return d.base() + "/#" + fragment
 }
 
-func (d *device) base() string { return "http://" + d.wire.listener.Addr().String() }
+func (d *device) base() string {
+	if d.at != "" {
+		return d.at
+	}
+	return "http://" + d.wire.listener.Addr().String()
+}
 
 // wire leads to the daemon while it isn't cut.
 type wire struct {

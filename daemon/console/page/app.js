@@ -4,6 +4,10 @@ import { load, choose, current, languages, onLanguage, say, t, has, clock } from
 import { ask, events, Failure } from "./api.js";
 import * as picture from "./picture.js";
 import * as show from "./show.js";
+import * as trial from "./trial.js";
+import * as change from "./change.js";
+import * as setup from "./setup.js";
+import * as doctor from "./doctor.js";
 
 const retry = [500, 1000, 2000, 4000, 5000]; // milliseconds before each further attempt
 let stop = null; // ends the streams
@@ -64,13 +68,7 @@ async function logOut() {
 function wrong(err) {
   const p = byID("login-wrong");
   p.replaceChildren();
-  if (err) p.append(...words(err));
-}
-
-/** words are an error as a person reads it. */
-export function words(err) {
-  if (err.status === 0) return [el("span", { t: "error.nobody" })];
-  return [el("span", { v: err.message, lang: "en" }), ...(err.hint ? [" ", el("b", { v: `→ ${err.hint}`, lang: "en" })] : [])];
+  if (err) p.append(...change.words(err));
 }
 
 function begin(who) {
@@ -80,6 +78,10 @@ function begin(who) {
   byID("work").hidden = false;
   byID("logout").hidden = false;
   wrong(null);
+  change.begin(role, announce);
+  setup.begin();
+  trial.begin();
+  doctor.begin();
   stop?.abort();
   stop = new AbortController();
   follow(stop.signal);
@@ -125,7 +127,7 @@ async function follow(signal) {
       return;
     }
     away ??= new Date();
-    if (why?.status === 503) alarm(words(why), why.message);
+    if (why?.status === 503) alarm(change.words(why), why.message);
     else alarm([el("strong", { t: "connection.lost", args: { at: clock(away) } }), " ", el("span", { t: "connection.again" })], "lost");
     byID("work").classList.add("stale");
     picture.watch(null);
@@ -154,6 +156,8 @@ function render(s) {
   picture.state(c ?? null);
   show.cameras(s);
   show.device(s);
+  trial.state(s);
+  setup.of(c ?? null);
 }
 
 function cameraPicker(s) {
@@ -171,9 +175,21 @@ function look() {
 }
 
 function presented(p) {
-  if (!show.presentation(p) || quiet) return;
+  if (!show.presentation(p)) return;
   const v = p.verdict;
+  trial.judged(v);
+  setTimeout(() => further(p.number), 2000);
+  if (quiet) return;
   announce("announce.verdict", { verdict: t(`verdict.${v.verdict}`), why: v.code && has(`code.${v.code}`) ? `, ${t(`code.${v.code}`)}` : "" });
+}
+
+/** further asks how a verdict went on: what came after the event. */
+async function further(number) {
+  if (!stop) return;
+  try {
+    const { presentations } = await ask("GET", `api/presentations?after=${number - 1}`);
+    for (const p of presentations) show.complete(p);
+  } catch { /* it is asked for again with the next one */ }
 }
 
 /** announce tells those who don't see the page. */

@@ -29,7 +29,8 @@ export function watch(name) {
   sight = null;
   times = [];
   last = 0;
-  evidence(null);
+  why = null;
+  blank(true);
   if (name !== null) {
     stop = new AbortController();
     follow(name, stop.signal);

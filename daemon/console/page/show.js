@@ -10,8 +10,7 @@ const verdicts = new Map(); // by number
 const tabs = byID("tabs");
 const panels = byID("panels");
 
-/** panel adds a tab and gives what its panel holds. */
-export function panel(id, key) {
+function panel(id, key) {
   const first = tabs.children.length === 0;
   const tab = el("button", { type: "button", role: "tab", id: `tab-${id}`, "aria-controls": `panel-${id}`, "aria-selected": String(first), tabindex: first ? "0" : "-1", t: key,
     on: { click: () => select(tab), keydown: (e) => move(e) } });
@@ -20,6 +19,14 @@ export function panel(id, key) {
   panels.append(el("section", { role: "tabpanel", id: `panel-${id}`, "aria-labelledby": `tab-${id}`, tabindex: "0", hidden: !first }, el("h2", { class: "unseen", t: key }), body));
   return body;
 }
+
+for (const [id, key] of [["verdicts", "verdicts"], ["camera", "cameras"], ["test", "test"], ["device", "device"], ["doctor", "doctor"], ["config", "config"]]) panel(id, key);
+
+/** panelBody is what a panel holds. */
+export const panelBody = (id) => byID(`panel-${id}`).lastElementChild;
+
+/** facts2 is a list of names and values that don't change. */
+export const facts2 = (...pairs) => el("dl", { class: "facts" }, ...pairs.map(([k, v]) => el("div", {}, el("dt", { v: k }), el("dd", { v }))));
 
 function select(tab) {
   for (const other of tabs.children) {
@@ -45,7 +52,7 @@ function move(e) {
 
 // ---- verdicts
 
-const verdictsBody = panel("verdicts", "verdicts");
+const verdictsBody = panelBody("verdicts");
 const none = el("p", { class: "quiet", t: "verdicts.none" });
 const list = el("ol", { class: "verdicts" });
 verdictsBody.append(none, list);
@@ -58,6 +65,16 @@ export function presentation(p) {
   list.prepend(row(p));
   while (list.children.length > maxShown) list.lastElementChild.remove();
   return true;
+}
+
+/** complete shows how a verdict went on: to the disk, and to the broker. */
+export function complete(p) {
+  const was = verdicts.get(p.number);
+  if (!was || JSON.stringify(was.timeline) === JSON.stringify(p.timeline)) return;
+  verdicts.set(p.number, p);
+  const old = list.querySelector(`[data-number="${p.number}"] .line`);
+  const now = line(p);
+  if (old && now) old.replaceWith(now);
 }
 
 /** forget empties the list: another daemon counts anew. */
@@ -137,14 +154,16 @@ function details(p) {
 
 // ---- cameras
 
-const camerasBody = panel("camera", "cameras");
+const camerasBody = panelBody("camera");
+const cardsBox = el("div");
+camerasBody.append(cardsBox);
 const cards = new Map();
 
 function cameraCard(name) {
   const title = el("h3", { v: name });
   const status = el("p", { class: "row" });
   const trouble = el("div");
-  const f = facts("camera.device", "camera.mode", "camera.rate", "camera.captured", "camera.dropped", "camera.bad", "camera.reopened", "camera.exposure", "camera.verdicts");
+  const f = facts("camera.device", "camera.mode", "camera.rate", "camera.health", "camera.captured", "camera.dropped", "camera.lost", "camera.bad", "camera.reopened", "camera.exposure", "camera.verdicts");
   const history = el("ol", { class: "history" });
   const card = el("article", { class: "card" }, el("div", { class: "row" }, title, status), trouble, f.dl, el("details", { "data-key": "history" }, el("summary", { t: "camera.history" }), history));
   return { card, status, trouble, f, history };
@@ -162,7 +181,7 @@ export function cameras(state) {
   for (const c of state.cameras) {
     if (!cards.has(c.name)) {
       cards.set(c.name, cameraCard(c.name));
-      camerasBody.append(cards.get(c.name).card);
+      cardsBox.append(cards.get(c.name).card);
     }
     const { status, trouble, f, history } = cards.get(c.name);
     fill(status, [c.state, c.role], () => [badge(kinds[c.state] ?? "warning", `camera.${c.state}`), c.role === "ir" ? el("span", { class: "quiet", t: "camera.infrared" }) : null].filter(Boolean));
@@ -174,6 +193,11 @@ export function cameras(state) {
     f.set("camera.dropped", number(c.counters.dropped));
     const bad = Object.entries(c.counters.bad).filter(([, n]) => n > 0);
     f.set("camera.bad", bad.length ? bad.map(([k, n]) => `${t(`bad.${k}`)}: ${number(n)}`).join(", ") : number(0));
+    f.set("camera.lost", number(c.counters.lost));
+    const h = c.health;
+    fill(f.of["camera.health"], [h?.state, h?.alarms, h?.hint], () => !h ? [] : [badge(h.state === "healthy" ? "ok" : h.state === "failed" ? "failure" : "warning", `health.${h.state}`),
+      ...(h.alarms?.length ? [el("p", { v: h.alarms.join(", "), lang: "en" })] : []), ...(h.hint ? [el("p", { lang: "en" }, el("b", { v: `→ ${h.hint}` }))] : [])]);
+    delete f.of["camera.health"].dataset.v;
     f.set("camera.reopened", number(c.counters.reopened));
     exposure(f, c);
     f.set("camera.verdicts", ["live", "spoof", "undecided"].map((k) => `${t(`verdict.${k}`)} ${number(c.verdicts[k])}`).join(" · "));
@@ -191,8 +215,13 @@ export function seen(s) {
 
 function exposure(f, c) {
   const luma = bright.get(c.name);
-  if (luma === undefined) say(f.of["camera.exposure"], "camera.noface");
-  else say(f.of["camera.exposure"], "camera.luma", { n: number(luma) });
+  const at = (control) => `${number(control.value)} (${number(control.min)}–${number(control.max)})`;
+  const l = c.light;
+  f.set("camera.exposure", [
+    l?.exposure_time ? t("light.time", { ms: number(l.exposure_time.value / 10, 1) }) : "",
+    l?.gain ? t("light.gain", { n: at(l.gain) }) : "", l?.brightness ? t("light.brightness", { n: at(l.brightness) }) : "",
+    luma === undefined ? t("camera.noface") : t("camera.luma", { n: number(luma) }),
+  ].filter(Boolean).join(" · "));
 }
 
 /** problem is an error in words with what to do about it. */
@@ -202,7 +231,7 @@ export function problem(error, hint) {
 
 // ---- device
 
-const deviceBody = panel("device", "device");
+const deviceBody = panelBody("device");
 const modelsBox = el("div");
 const broker = facts("broker.url", "broker.state", "broker.backlog", "broker.published", "broker.lost", "broker.acknowledged", "broker.connections");
 const brokerTrouble = el("div");
@@ -254,8 +283,10 @@ function modelCard(m, runtime) {
   f.of["model.digest"].classList.add("digest");
   f.set("model.licence", m.licence);
   f.set("model.from", m.from);
-  const why = m.delegate_reason ?? runtime?.reason;
-  f.set("model.delegate", [m.delegate ?? runtime?.delegate, why].filter(Boolean).join(": "), why ? "en" : undefined);
+  fill(f.of["model.delegate"], [runtime], () => [el("p", { v: runtime?.delegate ?? "" }), ...(runtime?.tried ?? []).map((d) => el("p", { class: "quiet" },
+    el("span", { v: `${d.delegate}: ` }), el("span", has(`delegate.${d.state}`) ? { t: `delegate.${d.state}` } : { v: d.state }), d.median_ms ? el("span", { v: ` (${number(d.median_ms, 2)} ms)` }) : null,
+    d.error ? el("span", { v: ` – ${d.error}`, lang: "en" }) : null, d.hint ? el("b", { v: ` → ${d.hint}`, lang: "en" }) : null))]);
+  delete f.of["model.delegate"].dataset.v;
   return el("article", {}, el("h4", { v: m.name }), el("p", { class: "quiet", t: has(`task.${m.task}`) ? `task.${m.task}` : "task.other" }),
     m.description ? el("p", { v: m.description, lang: "en" }) : null, f.dl);
 }
