@@ -339,6 +339,7 @@ func (b *bencher) measure(name string, pictures [][]byte, size image.Point, form
 	}
 	var allocations uint64
 	made := make([][]byte, 0, batch)
+	few := make(map[int][]byte, batch) // the frames of a clip that has no more
 	for i, n := 0, warm+b.frames; i < n; {
 		made = made[:0]
 		end := min(i+batch, n)
@@ -347,9 +348,15 @@ func (b *bencher) measure(name string, pictures [][]byte, size image.Point, form
 		}
 		for j := i; j < end; j++ {
 			p := order(j, len(pictures))
-			data, err := raw(pictures[p], size, format)
-			if err != nil {
-				return benchResult{}, fmt.Errorf("bench: picture %d: %w", p, err)
+			data := few[p]
+			if data == nil {
+				var err error
+				if data, err = raw(pictures[p], size, format); err != nil {
+					return benchResult{}, fmt.Errorf("bench: picture %d: %w", p, err)
+				}
+			}
+			if len(pictures) <= batch {
+				few[p] = data
 			}
 			made = append(made, data)
 		}

@@ -24,7 +24,6 @@ var costSeconds = flag.Int("seconds", 2, "how long TestWhatRunTakes measures eac
 // frames a second. It prints what share of a processor that takes, and holds the memory to what was promised.
 func TestWhatRunTakes(t *testing.T) {
 	needRuntime(t)
-	const most = 64 << 20
 	pictures := camera.SplitMJPEG(demo.Clip)
 	truth, err := demo.ReadTruth()
 	if err != nil {
@@ -66,8 +65,8 @@ func TestWhatRunTakes(t *testing.T) {
 			resident, own := memoryOf(t, cmd.Process.Pid)
 			t.Logf("%.2f %% of a processor over %v; %.1f MB resident, %.1f MB of that its own", 100*took.Seconds()/span.Seconds(), span.Round(time.Second),
 				float64(resident)/1e6, float64(own)/1e6)
-			if resident > most {
-				t.Errorf("%d bytes are resident, more than %d", resident, most)
+			if resident > mostMemory {
+				t.Errorf("%d bytes are resident, more than %d", resident, mostMemory)
 			}
 		})
 	}
