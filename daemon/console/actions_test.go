@@ -299,7 +299,13 @@ func TestAnotherModeIsTriedAndTakenBack(t *testing.T) {
 	}
 	ask[struct{}](b, "POST", "/api/cameras/front/trial", `{"changes":[{"path":["rotate"],"value":90},{"path":["region","y"],"value":0.5}]}`, 204)
 	f.await("turned half of a picture", func() bool { w, h := size(); return w == 480 && h == 320 })
+	if d := ask[stateDocument](b, "GET", "/api/state", "", 200); !d.Cameras[0].Trial {
+		t.Error("the state doesn't tell of the trial")
+	}
 	ask[struct{}](b, "DELETE", "/api/cameras/front/trial", "", 204)
+	if d := ask[stateDocument](b, "GET", "/api/state", "", 200); d.Cameras[0].Trial {
+		t.Error("the trial that is over is still told")
+	}
 	f.await("whole picture", func() bool { w, h := size(); return w == 640 && h == 480 })
 	for name, tt := range map[string]struct {
 		path, body string

@@ -109,7 +109,7 @@ func (s *Server) now() stateDocument {
 		Applications: emptied(slices.Sorted(maps.Keys(a.whole.Applications)))}
 	for _, c := range o.Cameras {
 		v := c.Status
-		d.Cameras = append(d.Cameras, cameraDocument{Name: c.Name, Role: c.Role, Path: a.whole.Cameras[c.Name].Path, State: v.State, Since: v.Since.UTC(), Device: v.Device,
+		d.Cameras = append(d.Cameras, cameraDocument{Name: c.Name, Role: c.Role, Path: a.whole.Cameras[c.Name].Path, Trial: s.tried(c.Name), State: v.State, Since: v.Since.UTC(), Device: v.Device,
 			Format: v.Format, Width: v.Width, Height: v.Height, FPS: v.FPS, Measured: v.Measured, Error: v.Err, Hint: v.Hint, Code: v.Code, Health: c.Health, Light: light(c.Light), Counters: v.Counters,
 			Verdicts: c.Verdicts, History: emptied(c.History)})
 	}

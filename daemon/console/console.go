@@ -87,6 +87,8 @@ type Server struct {
 	handling sync.WaitGroup
 	bound    atomic.Pointer[net.TCPAddr] // where it listens; nil for nowhere
 
+	trying      sync.Mutex // of what is below
+	trials      map[string]bool
 	calibration calibration
 	writing     sync.Mutex // one writes the configuration at a time
 	doctoring   sync.Mutex // of both below
@@ -146,6 +148,9 @@ func (s *Server) Apply(c config.Config, log *slog.Logger) {
 		a.Listen = ""
 	}
 	s.sessions.keep(a.tokens)
+	s.trying.Lock()
+	s.trials = map[string]bool{} // another run begins
+	s.trying.Unlock()
 	if was.Listen != a.Listen || was.CertFile != a.CertFile || was.KeyFile != a.KeyFile {
 		select {
 		case s.changed <- struct{}{}:

@@ -44,7 +44,8 @@ type stateDocument struct {
 type cameraDocument struct {
 	Name     string             `json:"name"`
 	Role     string             `json:"role"`
-	Path     string             `json:"path"` // as configured
+	Path     string             `json:"path"`  // as configured
+	Trial    bool               `json:"trial"` // it is used another way than the configuration says
 	State    string             `json:"state"`
 	Since    time.Time          `json:"since"`
 	Device   string             `json:"device,omitempty"`

@@ -440,3 +440,22 @@ func FuzzLink(f *testing.F) {
 		}
 	})
 }
+
+func FuzzHost(f *testing.F) {
+	for _, host := range []string{"localhost:8470", "[::1]:8470", "127.0.0.1", "evil.example:80", "[::ffff:127.0.0.1]", "localhost.", "[", "a:b:c"} {
+		f.Add(host, "http://"+host)
+	}
+	f.Fuzz(func(t *testing.T, host, origin string) {
+		r := &http.Request{Method: "POST", Host: host, Header: http.Header{}}
+		if a := (&access{}); hostAllowed(a, r) {
+			name := hostname(host)
+			if at, err := netip.ParseAddr(name); name != "localhost" && (err != nil || !at.Unmap().IsLoopback()) {
+				t.Errorf("Host %q is allowed", host)
+			}
+		}
+		r.Header.Set("Origin", origin)
+		if originAllowed(r) && !strings.EqualFold(origin, "http://"+host) && !strings.HasPrefix(strings.ToLower(origin), "http://") {
+			t.Errorf("origin %q may ask host %q", origin, host)
+		}
+	})
+}

@@ -336,7 +336,7 @@ func (s *Server) try(w http.ResponseWriter, r *http.Request, _ caller) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
-	s.attempt(w, r, name, now)
+	s.attempt(w, r, name, now, true)
 }
 
 // untry goes back to what the configuration says.
@@ -347,15 +347,25 @@ func (s *Server) untry(w http.ResponseWriter, r *http.Request, _ caller) {
 		refuse(w, http.StatusNotFound, "no such camera", "")
 		return
 	}
-	s.attempt(w, r, name, c)
+	s.attempt(w, r, name, c, false)
 }
 
-func (s *Server) attempt(w http.ResponseWriter, r *http.Request, name string, c config.Camera) {
+// tried tells whether a camera isn't used as the configuration says.
+func (s *Server) tried(name string) bool {
+	s.trying.Lock()
+	defer s.trying.Unlock()
+	return s.trials[name]
+}
+
+func (s *Server) attempt(w http.ResponseWriter, r *http.Request, name string, c config.Camera, trial bool) {
 	ctx, cancel := context.WithTimeout(r.Context(), trialTime)
 	defer cancel()
 	if err := s.o.View.Try(ctx, name, c); err != nil {
 		fail(w, http.StatusServiceUnavailable, &Error{"use camera " + name + " another way", err, "it is used as before; see its state"})
 		return
 	}
+	s.trying.Lock()
+	s.trials[name] = trial
+	s.trying.Unlock()
 	w.WriteHeader(http.StatusNoContent)
 }
