@@ -15,7 +15,9 @@ const exposed = 1.5
 
 func (l lab) service(t *testing.T) {
 	o := l.run(t, 15*time.Minute, "service")
-	for name, want := range map[string]string{"user_exit": "77", "bare_exit": "69", "bare_status": "69", "verify": "0", "accelerator": "0", "left": "0"} {
+	for name, want := range map[string]string{"user_exit": "77", "bare_exit": "69", "bare_status": "69", "verify": "0", "accelerator": "0", "left": "0",
+		"console_login": "200", "console_again": "401", "console_controls": "200", "console_trial": "204", "console_untrial": "204", "console_doctor": "200",
+		"console_change": "202", "console_apply": "0", "console_written": "3", "console_secrets": "0"} {
 		if got := o.results[name]; got != want {
 			t.Errorf("%s is %q, want %s", name, got, want)
 		}
@@ -28,6 +30,12 @@ func (l lab) service(t *testing.T) {
 	}
 	if level, err := strconv.ParseFloat(o.results["security"], 64); err != nil || level > exposed {
 		t.Errorf("the exposure is %q:\n%s", o.results["security"], o.read(t, "security"))
+	}
+	if n, err := strconv.Atoi(o.results["console_pictures"]); err != nil || n < 2 {
+		t.Errorf("the page has %q pictures in 20 s", o.results["console_pictures"])
+	}
+	if d := o.read(t, "console-device"); !strings.Contains(d, `"name":"brightness"`) {
+		t.Errorf("the page's camera is %s", d)
 	}
 	if s := o.results["ready_status"]; !strings.Contains(s, "camera front streaming") {
 		t.Errorf("ready, and it says %q", s)

@@ -42,6 +42,40 @@ systemd-analyze security --no-pager livenessd.service >/host/out/security
 result security "$(sed -n 's/.*Overall exposure level for livenessd.service: \([0-9.]*\).*/\1/p' /host/out/security)"
 result memory "$(property MemoryCurrent)"
 
+# The technician's page from inside the cage: a link, pictures, another mode, controls, the doctor, and a change that the cage forbids to write.
+mark console
+page=http://127.0.0.1:8470
+ask() { curl -sS -b jar -c jar -H "Origin: $page" -H 'Content-Type: application/json' "$@"; }
+code() { ask -o answer -w '%{http_code}' "$@"; }
+link=$(livenessd console --json | sed -n 's/.*#link=\([^"]*\)".*/\1/p')
+result console_login "$(code -d "{\"link\":\"$link\"}" $page/api/session)"
+result console_again "$(code -d "{\"link\":\"$link\"}" $page/api/session)"
+link=$(livenessd console --json | sed -n 's/.*#link=\([^"]*\)".*/\1/p')
+code -d "{\"link\":\"$link\"}" $page/api/session
+ask --max-time 20 -o pictures $page/api/cameras/front/pictures
+result console_pictures "$(grep -ac '^Content-Type: image/jpeg' pictures)"
+rm pictures
+ask $page/api/cameras/front/device >/host/out/console-device
+result console_controls "$(code -d '{"controls":{"brightness":"7"}}' $page/api/cameras/front/controls)"
+grep -o '"name":"brightness"[^}]*' answer
+result console_trial "$(code -d '{"changes":[{"path":["rotate"],"value":180}]}' $page/api/cameras/front/trial)"
+result console_untrial "$(code -X DELETE $page/api/cameras/front/trial)"
+await 60 "a streaming camera" state streaming
+result console_doctor "$(code --max-time 280 -X POST $page/api/doctor)"
+cp answer /host/out/console-doctor
+ask -d '{"changes":[{"path":["console","viewers"],"value":3}]}' $page/api/config/preview >preview
+text=$(sed 's/.*"text":\(".*"\),"difference":.*/\1/' preview)
+digest=$(sed 's/.*"digest":"\([0-9a-f]*\)".*/\1/' preview)
+result console_change "$(code -d "{\"text\":$text,\"digest\":\"$digest\"}" $page/api/config)"
+cat answer
+grep -q viewers /etc/livenessd/livenessd.yaml && die "it was written from inside the cage"
+livenessd console --apply --yes
+result console_apply $?
+result console_written "$(sed -n 's/^  viewers: //p' /etc/livenessd/livenessd.yaml)"
+result console_owner "$(stat -c '%U:%G %a' /etc/livenessd/livenessd.yaml)"
+journalctl -u livenessd --no-pager | grep -cF -e "$(cat /var/lib/livenessd/console.token)" -e "$link" >secrets
+result console_secrets "$(cat secrets)"
+
 # An accelerator is a node of USB that belongs to plugdev, as udev's rule has it: here the camera's own, opened from inside the same cage.
 mark accelerator
 usb=$(readlink -f "/sys/class/video4linux/$(basename "$(readlink -f "$CAMERA")")/device/..")
