@@ -192,11 +192,34 @@ func TestThePageSaysThatTheDeviceIsGone(t *testing.T) {
 	if !js[bool](b, `document.querySelector("#stage").classList.contains("stale") || document.querySelector("#work").classList.contains("stale")`) {
 		t.Error("the old picture looks like a new one")
 	}
+	if got := b.text("#phase"); !strings.Contains(got, "answer") {
+		t.Errorf("the device that is away is %q", got)
+	}
+	if got := b.text("#evidence"); !strings.Contains(got, "Nothing is known") {
+		t.Errorf("of who isn't seen the page says %q", got)
+	}
 	d.wire.cut(false)
 	b.await("the connection", `document.querySelector("#alert").innerText === "" && document.querySelector("#nopicture").hidden`)
 	if got := b.text("#said"); !strings.Contains(got, "answers again") && !strings.Contains(got, "verdict") {
 		t.Errorf("those who listen hear %q", got)
 	}
+	b.quiet()
+}
+
+func TestThePictureStaysInSightOnAPhone(t *testing.T) {
+	chromium := need(t)
+	b := browse(t, start(t), chromium)
+	b.resize(windows[0])
+	b.enter()
+	b.click("#tab-camera")
+	b.run(script(`scrollTo(0, document.body.scrollHeight)`))
+	const top = `document.querySelector("#stage").getBoundingClientRect().top`
+	b.await("the picture at the top", top+" >= 0 && "+top+" < 20")
+	b.shoot("setup-phone-light")
+	b.accessible("the end of the settings")
+	// Nor does it hide where the focus is.
+	b.run(script(`scrollTo(0, document.body.scrollHeight)`), chromedp.Focus(chromedp.CSS("#mode-rotate")))
+	b.await("the field that has the focus below it", `document.querySelector("#mode-rotate").getBoundingClientRect().top >= document.querySelector("#look figure").getBoundingClientRect().bottom`)
 	b.quiet()
 }
 

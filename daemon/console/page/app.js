@@ -130,6 +130,7 @@ async function follow(signal) {
     if (why?.status === 503) alarm(change.words(why), why.message);
     else alarm([el("strong", { t: "connection.lost", args: { at: clock(away) } }), " ", el("span", { t: "connection.again" })], "lost");
     byID("work").classList.add("stale");
+    fill(byID("phase"), "away", () => [badge("failure", "phase.away")]);
     picture.watch(null);
     await new Promise((done) => setTimeout(done, retry[Math.min(failed++, retry.length - 1)]));
   }

@@ -151,7 +151,7 @@ function blank(is) {
   ]);
   fill(byID("hint"), "", () => []);
   byID("hint").dataset.kind = "";
-  say(byID("rate"), "none");
+  byID("rate").textContent = "";
   evidence(null);
 }
 
@@ -180,8 +180,8 @@ function evidence(e, s) {
   meter.bar.setAttribute("aria-valuemin", e ? e.spoof_bound.toFixed(2) : -1);
   meter.bar.setAttribute("aria-valuemax", e ? e.live_bound.toFixed(2) : 1);
   meter.bar.setAttribute("aria-valuenow", e ? Math.min(e.live_bound, Math.max(e.spoof_bound, sum)).toFixed(2) : 0);
-  meter.bar.setAttribute("aria-valuetext", e ? t("evidence.text", { sum: number(sum, 2), live: number(e.live_bound, 2), spoof: number(e.spoof_bound, 2) }) : t("evidence.nobody"));
-  fill(meter.words, [someone, e?.said, someone && e.track, e?.asked], () => !someone ? [badge("wait", "evidence.nobody")] : [
+  meter.bar.setAttribute("aria-valuetext", e ? t("evidence.text", { sum: number(sum, 2), live: number(e.live_bound, 2), spoof: number(e.spoof_bound, 2) }) : t("evidence.unknown"));
+  fill(meter.words, [someone, e === null, e?.said, someone && e.track, e?.asked], () => !someone ? [badge("wait", e ? "evidence.nobody" : "evidence.unknown")] : [
     e.said ? badge(e.said, `verdict.${e.said}`) : badge("wait", "evidence.fills"),
     el("span", { class: "quiet", t: e.asked ? "track.asked" : "track", args: { n: e.track } }),
   ]);

@@ -130,7 +130,7 @@ export function state(s) {
   fill(application, s.applications, () => s.applications.map((a) => el("option", { value: a, v: a })));
   startButton.disabled = !s.sessions;
   if (!allowed()) return;
-  if (!known) {
+  if (!known && s.phase === "ready" && s.cameras.length > 0) {
     known = true;
     attempt(walkResult, async () => { walk = await ask("GET", "api/calibration"); render(); });
   }
