@@ -72,7 +72,7 @@ var keepers = map[string][]string{
 	"github.com/spf13/cobra":                {"cross/packages", "daemon/command"},
 	"github.com/google/flatbuffers":         {"models/graph"},
 	"github.com/google/uuid":                {"daemon", "mqtt"},
-	"github.com/chromedp":                  {"daemon/console/browser"},
+	"github.com/chromedp":                   {"daemon/console/browser"},
 	"github.com/nlpodyssey/gopickle":        {"models/silentface"},
 	"github.com/prometheus/client_golang":   {"daemon/metrics"},
 	"github.com/prometheus/client_model":    {"daemon/metrics"},

@@ -22,6 +22,7 @@ result bare_exit $?
 result bare_seconds "$(since "$start")"
 livenessd status
 result bare_status $?
+await 120 "a state without a camera" unwell
 
 mark plugged
 plug live
