@@ -92,8 +92,8 @@ func free(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// start runs a daemon with the demo's clip until the test ends.
-func start(t *testing.T) *device {
+// start runs a daemon with the demo's clip, and with further cameras, until the test ends.
+func start(t *testing.T, cameras ...string) *device {
 	t.Helper()
 	folder := t.TempDir()
 	write := func(name, text string, mode os.FileMode) string {
@@ -112,7 +112,7 @@ cameras:
   front:
     path: replay:%s
     fps: 15
-state: %s
+%sstate: %s
 applications:
   staff-door: {}
 mqtt: {url: "mqtt://127.0.0.1:1"}
@@ -120,7 +120,7 @@ console:
   listen: %s
   token_file: %s
   view_token_file: %s
-`, clip, t.TempDir(), at, write("token", adminToken, 0o600), write("view", viewToken, 0o600)), 0o600)
+`, clip, strings.ReplaceAll(strings.Join(cameras, ""), "CLIP", clip), t.TempDir(), at, write("token", adminToken, 0o600), write("view", viewToken, 0o600)), 0o600)
 	ctx, stop := context.WithCancel(context.Background())
 	code := make(chan int, 1)
 	go func() {

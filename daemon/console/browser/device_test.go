@@ -48,7 +48,9 @@ func TestTheDeviceThatIsNamed(t *testing.T) {
 	if got := b.text("#panel-camera"); !strings.Contains(got, "Streaming") || !strings.Contains(got, "MJPG") {
 		t.Errorf("of the camera the page says %q", got)
 	}
-	b.shoot("device-before")
+	b.shoot("usb-before")
+	b.run(script(`document.querySelector("#setup-controls").scrollIntoView()`))
+	b.shoot("usb-controls")
 	b.accessible("a camera with controls")
 
 	// A control acts at once, and is read back from the driver.
@@ -62,13 +64,13 @@ func TestTheDeviceThatIsNamed(t *testing.T) {
 	other := js[string](b, `[...document.querySelector("#mode-format").options].map((o) => o.value).find((v) => v !== "" && v !== `+quote(was)+`)`)
 	b.choose("#mode-format", other)
 	b.await("the camera in "+other, `[...document.querySelectorAll("#panel-camera dd")].some((d) => d.innerText.startsWith(`+quote(other)+`)) && document.querySelector("#nopicture").hidden`)
-	b.shoot("device-after")
+	b.shoot("usb-after")
 	b.click("#back")
 	b.await("the camera as before", `[...document.querySelectorAll("#panel-camera dd")].some((d) => d.innerText.startsWith(`+quote(was)+`)) && document.querySelector("#nopicture").hidden`)
 	b.run(script(`document.querySelector("#tab-verdicts").click(); scrollTo(0, 0)`))
 	b.resize(windows[0])
 	b.await("the picture on a phone", `document.querySelector("#nopicture").hidden`)
-	b.shoot("device-phone")
+	b.shoot("usb-phone")
 	b.quiet()
 }
 

@@ -1,6 +1,8 @@
 package browser_test
 
 import (
+	"context"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -90,7 +92,7 @@ func TestThePageShowsWhatHappens(t *testing.T) {
 	// Evidence fills to both sides, and its meter says so to those who don't see it.
 	b.await("evidence for a living person", `Number(document.querySelector(".gauge").ariaValueNow) > 0.5 && document.querySelector(".gauge .live").getBoundingClientRect().width > 5`)
 	b.await("evidence for an attack", `Number(document.querySelector(".gauge").ariaValueNow) < -0.5 && document.querySelector(".gauge .spoof").getBoundingClientRect().width > 5`)
-	if got := b.text(".needs"); !strings.Contains(got, "frames") || !strings.Contains(got, "Score") {
+	if got := b.text(".needs"); !strings.Contains(got, "Frames") || !strings.Contains(got, "Score") {
 		t.Errorf("what a verdict needs: %q", got)
 	}
 
@@ -203,6 +205,52 @@ func TestThePageSaysThatTheDeviceIsGone(t *testing.T) {
 	if got := b.text("#said"); !strings.Contains(got, "answers again") && !strings.Contains(got, "verdict") {
 		t.Errorf("those who listen hear %q", got)
 	}
+	b.quiet()
+}
+
+func TestAnotherCameraIsPicked(t *testing.T) {
+	chromium := need(t)
+	b := browse(t, start(t, "  back:\n    path: replay:CLIP\n    fps: 5\n    rotate: 90\n"), chromium)
+	b.resize(windows[0])
+	b.enter()
+	b.choose("#camera", "back")
+	b.await("the other picture, which is turned", `document.querySelector("#canvas").height > document.querySelector("#canvas").width && document.querySelector("#canvas").ariaLabel.includes("back")`)
+	b.run(script(`document.querySelector("#tab-camera").click()`))
+	b.await("its settings", `document.querySelector("#mode-rotate")?.value === "90"`)
+	if n := js[int](b, `document.querySelectorAll("#panel-camera article").length`); n != 2 {
+		t.Errorf("%d cameras are told of", n)
+	}
+	b.accessible("two cameras")
+	b.shoot("two-phone-light")
+	b.quiet()
+}
+
+func TestWhoComesThirdIsToldWhy(t *testing.T) {
+	chromium := need(t)
+	d := start(t)
+	link := d.link()
+	seats, leave := context.WithCancel(t.Context())
+	defer leave()
+	for _, token := range []string{adminToken, viewToken} {
+		r, err := http.NewRequestWithContext(seats, http.MethodGet, d.base()+"/api/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		a, err := http.DefaultClient.Do(r)
+		if err != nil || a.StatusCode != http.StatusOK {
+			t.Fatalf("no seat: %v %+v", err, a)
+		}
+		defer a.Body.Close()
+	}
+	b := browse(t, d, chromium)
+	b.resize(windows[0])
+	b.allow("503")
+	b.run(chromedp.Navigate(link))
+	b.await("why there is nothing to see", `document.querySelector("#alert").innerText.includes("as many as may look are looking") && document.querySelector("#alert").innerText.includes("→")`)
+	b.accessible("without a seat")
+	leave()
+	b.await("a seat", `document.querySelector("#alert").innerText === "" && document.querySelector("#nopicture").hidden`)
 	b.quiet()
 }
 
