@@ -220,6 +220,9 @@ func TestAnotherCameraIsPicked(t *testing.T) {
 	if n := js[int](b, `document.querySelectorAll("#panel-camera article").length`); n != 2 {
 		t.Errorf("%d cameras are told of", n)
 	}
+	if js[bool](b, `document.querySelector("#stage").clientHeight > 0.56 * innerHeight || document.querySelector("#region").parentElement.clientWidth !== document.querySelector("#canvas").clientWidth`) {
+		t.Error("a tall picture leaves no room on a phone, or its frame doesn't fit it")
+	}
 	b.accessible("two cameras")
 	b.shoot("two-phone-light")
 	b.quiet()

@@ -69,6 +69,7 @@ async function show({ jpeg, sight: s }) {
   if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
     canvas.width = bitmap.width;
     canvas.height = bitmap.height;
+    document.documentElement.style.setProperty("--ratio", bitmap.width / bitmap.height);
   }
   pen.drawImage(bitmap, 0, 0);
   bitmap.close();
