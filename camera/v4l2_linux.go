@@ -56,12 +56,13 @@ type (
 		u    [25]uint64 // 64-bit elements give the union C's alignment on every architecture
 	}
 	v4l2Buffer struct {
-		index, kind, bytesUsed, flags, field uint32
-		stamp                                unix.Timeval // on 32 bits the kernel knows both lengths by the request's number
-		_                                    [4]uint32    // timecode
-		sequence, memory                     uint32
-		_                                    uintptr // where it is mapped
-		_, _, _                              uint32  // length; reserved; request
+		index, kind, bytesUsed, flags uint32
+		_                             uint32       // field
+		stamp                         unix.Timeval // on 32 bits the kernel knows both lengths by the request's number
+		_                             [4]uint32    // timecode
+		sequence, memory              uint32
+		_                             uintptr // where it is mapped
+		_, _, _                       uint32  // length; reserved; request
 	}
 )
 
