@@ -38,6 +38,7 @@ func TestLab(t *testing.T) {
 	t.Run("YUYV", func(t *testing.T) { l.verdicts(t, "YUYV", 5) })
 	t.Run("broker", l.broker)
 	t.Run("faults", l.faults)
+	t.Run("recovery", func(t *testing.T) { l.recovery(t, "flagged", "qbuf", "streamon") })
 	t.Run("sources", l.sources)
 	t.Run("sessions", l.sessions)
 	t.Run("cues", l.cues)

@@ -15,8 +15,14 @@
  *   empty            frames have no data
  *   stall, proto     transfers fail with EPIPE, EPROTO
  *   busy             no more frames, and requests are refused
+ *   deaf             no more frames, and requests aren't answered
+ *   wedge            no more frames, until the camera is configured anew, as by a reset
+ *   half             half as many frames as were agreed on
+ *   flaky            every third frame is marked as faulty
  *   go               none of these
  *   unplug           end
+ *   unplug MOMENT    end at the next request of that kind: negotiating (the format is asked for), starting (it is agreed on) or
+ *                    closing (the stream ends); or streaming, in the middle of a frame
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,10 +39,11 @@
 
 enum { PAYLOAD = 16384, MAX_QUEUE = 256, PROBE_SIZE = 26 };
 enum { MJPEG = 1, YUYV = 2 };
-enum fault { NONE, FREEZE, ERROR, SHORT, EMPTY, STALL, PROTO, BUSY };
+enum fault { NONE, FREEZE, ERROR, SHORT, EMPTY, STALL, PROTO, BUSY, DEAF, WEDGE, HALF, FLAKY };
+enum moment { NEVER, NEGOTIATING, STARTING, CLOSING, STREAMING };
 
 /* Standard requests, and those of the video class. */
-enum { GET_DESCRIPTOR = 6, GET_CONFIGURATION = 8 };
+enum { CLEAR_FEATURE = 1, GET_DESCRIPTOR = 6, GET_CONFIGURATION = 8, SET_CONFIGURATION = 9 };
 enum { SET_CUR = 0x01, GET_CUR = 0x81, GET_MIN, GET_MAX, GET_RES, GET_LEN, GET_INFO, GET_DEF };
 enum { VS_PROBE = 1, VS_COMMIT = 2, PU_BRIGHTNESS = 2, VC_ERROR_CODE = 2 };
 
@@ -68,6 +75,7 @@ static uint8_t probe[PROBE_SIZE], commit[PROBE_SIZE];
 static uint16_t brightness = 128;
 
 static enum fault fault;
+static enum moment end_at;
 static unsigned first, last, at; /* which frames are played, and which is next */
 static int back_and_forth, step = 1;
 static const uint8_t *current; /* the frame on its way, or none */
@@ -208,6 +216,12 @@ static void describe(void)
 	put16(config + 2, config_size);
 }
 
+static void passes(enum moment m)
+{
+	if (end_at == m)
+		exit(0);
+}
+
 /* Negotiation: a probe block names format (byte 2), frame (byte 3), interval, frame size and payload size. */
 
 static int format_of(const uint8_t *p) { return jpegs.n && p[2] == 1 ? MJPEG : YUYV; }
@@ -265,6 +279,7 @@ static int negotiate(uint8_t *b, int request, int which, const uint8_t *data, un
 	uint8_t *p = which == VS_PROBE ? probe : commit;
 	switch (request) {
 	case SET_CUR:
+		passes(which == VS_PROBE ? NEGOTIATING : STARTING);
 		memcpy(p, data, length < PROBE_SIZE ? length : PROBE_SIZE);
 		settle(p);
 		if (which == VS_COMMIT) {
@@ -316,6 +331,12 @@ static void control(uint32_t seq, const uint8_t *setup, const uint8_t *data, uns
 	unsigned interface = setup[4], entity = setup[5], wanted = setup[6] | setup[7] << 8;
 	int reads = kind & 0x80, n = -1;
 
+	if (fault == DEAF)
+		return;
+	if (kind == 2 && request == CLEAR_FEATURE)
+		passes(CLOSING);
+	if (kind == 0 && request == SET_CONFIGURATION && fault == WEDGE)
+		fault = NONE;
 	if (kind == 0x80 && request == GET_DESCRIPTOR) {
 		n = describe_to(b, selector, low);
 	} else if ((kind & 0x60) == 0) { /* status, set configuration, clear halt and the like */
@@ -343,7 +364,7 @@ static void control(uint32_t seq, const uint8_t *setup, const uint8_t *data, uns
 
 static void unlink_transfer(uint32_t seq, uint32_t victim)
 {
-	int status = 0; /* it ended before */
+	int status = fault == DEAF ? -ECONNRESET : 0; /* it ended before, unless it was never answered */
 	for (unsigned i = 0; i < queued; i++)
 		if (queue[i].seq == victim) {
 			memmove(queue + i, queue + i + 1, (--queued - i) * sizeof *queue);
@@ -390,7 +411,9 @@ static void loop(unsigned from, unsigned to)
 
 static void serve_command(void)
 {
-	static const char *const words[] = {"go", "freeze", "error", "short", "empty", "stall", "proto", "busy"}; /* as enum fault */
+	static const char *const words[] = {"go", "freeze", "error", "short", "empty", "stall", "proto", "busy",
+					    "deaf", "wedge", "half", "flaky"}; /* as enum fault */
+	static const char *const moments[] = {"", "negotiating", "starting", "closing", "streaming"}; /* as enum moment */
 	char line[64];
 	unsigned from, to;
 	if (!fgets(line, sizeof line, stdin))
@@ -399,6 +422,12 @@ static void serve_command(void)
 	fprintf(stderr, "uvccam: %s\n", line);
 	if (!strcmp(line, "unplug"))
 		exit(0);
+	if (!strncmp(line, "unplug ", 7))
+		for (unsigned i = 1; i < sizeof moments / sizeof *moments; i++)
+			if (!strcmp(line + 7, moments[i])) {
+				end_at = i;
+				return;
+			}
 	if (sscanf(line, "loop %u %u", &from, &to) == 2 && from <= to) {
 		loop(from, to);
 		return;
@@ -449,7 +478,7 @@ static void halve(uint8_t *to, const uint8_t *from)
 
 static void next_frame(double t)
 {
-	double period = get32(commit + 4) / 1e7;
+	double period = get32(commit + 4) / 1e7 * (fault == HALF ? 2 : 1);
 	due = due + period < t ? t + period : due + period;
 	sent = 0;
 	count++;
@@ -473,7 +502,7 @@ static void next_frame(double t)
 		current_size = 0;
 }
 
-static int silent(void) { return fault == FREEZE || fault == BUSY; }
+static int silent(void) { return fault == FREEZE || fault == BUSY || fault == DEAF || fault == WEDGE; }
 
 static void end_transfer(int status, unsigned length, const void *data)
 {
@@ -502,8 +531,9 @@ static void transmit(void)
 	unsigned n = current_size - sent < most ? current_size - sent : most;
 	int done = sent + n >= current_size;
 	payload[0] = 2;
-	payload[1] = 0x80 | (count & 1) | (done ? 2 : 0) | (fault == ERROR ? 0x40 : 0);
+	payload[1] = 0x80 | (count & 1) | (done ? 2 : 0) | (fault == ERROR || (fault == FLAKY && count % 3 == 0) ? 0x40 : 0);
 	memcpy(payload + 2, current + sent, n);
+	passes(STREAMING);
 	sent += n;
 	end_transfer(0, n + 2, payload);
 	if (done)
