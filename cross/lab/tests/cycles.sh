@@ -49,7 +49,7 @@ for ((k = 1; k <= N; k++)); do
   plug_in
   if ((k % 2 && k % 50)); then
     until_now 60 "camera" there
-    sleep "0.$(printf %03d $((RANDOM % 800)))"
+    sleep "0.$(printf %03d $((RANDOM % 300)))"
   else
     until_now 60 "streaming camera" streams
     if ((k % 50 == 0)); then
