@@ -72,6 +72,10 @@ func TestACameraIsSetUp(t *testing.T) {
 		t.Errorf("what is tried is %q", got)
 	}
 	b.accessible("a trial")
+	// Whoever comes later sees that it is tried, and can undo it.
+	b.run(chromedp.Reload())
+	b.run(script(`document.querySelector("#tab-camera").click()`))
+	b.await("what was left", `document.querySelector("#panel-camera article").innerText.includes("Tried another way") && !document.querySelector("#back").disabled`)
 	b.click("#back")
 	b.await("the picture as before", "!("+tall+")")
 

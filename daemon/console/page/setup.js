@@ -34,7 +34,12 @@ export async function of(about, force = false) {
   const name = about?.name ?? null;
   denied.hidden = allowed();
   admin.hidden = !allowed();
-  if (!allowed() || name === null || (name === camera && !force)) return;
+  if (!allowed() || name === null) return;
+  if (name === camera && !force) {
+    shown = about;
+    changes();
+    return;
+  }
   shown = about;
   camera = name;
   pending = new Map();
@@ -55,6 +60,7 @@ export async function of(about, force = false) {
 
 export function begin() {
   camera = null;
+  keep.disabled = back.disabled = true;
   base = {};
   device = null;
 }
@@ -114,7 +120,7 @@ async function keepIt() {
 function changes() {
   fill(list, [...pending], () => pending.size === 0 ? [el("li", { class: "quiet", t: "setup.none" })] : [...pending].map(([k, v]) => el("li", {}, el("code", { v: `${k}: ${v === "" ? "null" : v}` }))));
   keep.disabled = pending.size === 0;
-  back.disabled = pending.size === 0 && !tried;
+  back.disabled = pending.size === 0 && !tried && !shown?.trial; // somebody may have left it tried
 }
 
 // ---- mode

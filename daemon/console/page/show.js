@@ -184,7 +184,8 @@ export function cameras(state) {
       cardsBox.append(cards.get(c.name).card);
     }
     const { status, trouble, f, history } = cards.get(c.name);
-    fill(status, [c.state, c.role], () => [badge(kinds[c.state] ?? "warning", `camera.${c.state}`), c.role === "ir" ? el("span", { class: "quiet", t: "camera.infrared" }) : null].filter(Boolean));
+    fill(status, [c.state, c.role, c.trial], () => [badge(kinds[c.state] ?? "warning", `camera.${c.state}`), c.role === "ir" ? el("span", { class: "quiet", t: "camera.infrared" }) : null,
+      c.trial ? badge("warning", "camera.trial") : null].filter(Boolean));
     fill(trouble, [c.error, c.hint, c.code], () => c.error || c.hint ? [problem(c.error ?? c.code, c.hint)] : []);
     f.set("camera.device", c.device && c.path && c.path !== c.device ? `${c.device} (${c.path})` : c.device || c.path);
     f.set("camera.mode", c.format ? `${c.format} ${c.width}×${c.height}${c.fps ? ` · ${number(c.fps, c.fps % 1 ? 1 : 0)} fps` : ""}` : "");
