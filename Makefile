@@ -110,7 +110,7 @@ field: build ## what a technician meets, in that machine: all its faults, each f
 .PHONY: cameras
 cameras: build ## in that machine: all that can happen to a camera, four at once with one that fails, N cycles of unplugging (default 500) (half an hour)
 	@cross/setup $(LAB_PACKAGES)
-	LIVENESSD_LAB=1 go test -count=1 -v -timeout 0 -run '^TestCameras$$' ./cross/lab -cycles $(or $(N),500)
+	LIVENESSD_LAB=cameras go test -count=1 -v -timeout 0 -run '^TestCameras$$' ./cross/lab -cycles $(or $(N),500)
 
 .PHONY: packages
 packages: amd64 arm64 armhf ## Debian packages for three architectures in build/packages, and what lintian says to them

@@ -68,12 +68,22 @@ func (c *Camera) run(ctx context.Context) {
 		if good {
 			pause = t.backoff
 		}
-		if do.reset {
+		// A camera that answers requests with errors would do so to the kernel, too, which looks at it after a reset, and then has no node any more.
+		if do.reset && opErr(err) == "read" {
 			c.reset()
 		}
 		c.pause(ctx, max(pause, do.rest))
 		pause = min(2*pause, t.backoffMax)
 	}
+}
+
+// opErr is what failed.
+func opErr(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Op
+	}
+	return ""
 }
 
 // reset does what is stronger than opening the source again.

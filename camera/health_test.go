@@ -360,10 +360,21 @@ func TestStalledCameraIsResetWhenOpeningItAgainDoesNotHelp(t *testing.T) {
 	})
 }
 
+func TestCameraThatAnswersWithErrorsIsNotReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{plans: []plan{{err: syscall.EIO}}}
+		c := startFake(t, Options{}, f)
+		time.Sleep(2 * time.Minute)
+		if s := c.Status(); s.Health.Strikes < 4 || len(f.resets) != 0 {
+			t.Errorf("%+v, %d resets", s.Health, len(f.resets))
+		}
+	})
+}
+
 func TestResetThatIsNotPermittedSaysWhatToDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log lines
-		f := &fake{plans: []plan{{err: syscall.EIO}}, refuse: &Error{Op: "reset", Err: syscall.EACCES, hint: "by a udev rule"}}
+		f := &fake{plans: []plan{{}}, refuse: &Error{Op: "reset", Err: syscall.EACCES, hint: "by a udev rule"}}
 		c := startFake(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil))}, f)
 		time.Sleep(30 * time.Second)
 		if s := c.Status(); s.Health.Resets != 0 || s.Health.State != HealthEscalated {

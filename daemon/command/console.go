@@ -136,7 +136,7 @@ func (a *app) applyProposal(ctx context.Context, state string, yes bool, in *ans
 	if err := p.Write(path, state); err != nil {
 		return err
 	}
-	fmt.Fprintln(a.Stderr, "written; next: systemctl reload livenessd")
+	fmt.Fprintln(a.Stderr, "written; next: livenessd restart")
 	return nil
 }
 

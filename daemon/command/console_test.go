@@ -206,7 +206,7 @@ func TestAChangeOfThePageIsWrittenAfterAQuestion(t *testing.T) {
 	if code, said := apply("n\n"); code != ExitOK || !strings.Contains(said, "- device: door-7\n+ device: door-8\n") || now() != string(before) {
 		t.Errorf("no: %d %s", code, said)
 	}
-	if code, said := apply("y\n"); code != ExitOK || !strings.Contains(said, "systemctl reload") || now() != text {
+	if code, said := apply("y\n"); code != ExitOK || !strings.Contains(said, "livenessd restart") || now() != text {
 		t.Errorf("yes: %d %s", code, said)
 	}
 	if code, said := apply("", "--yes"); code == ExitOK || !strings.Contains(said, "no such file") {

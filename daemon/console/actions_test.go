@@ -162,7 +162,7 @@ func TestAConfigurationThatCannotBeWrittenIsSaidBefore(t *testing.T) {
 	}
 	f.cfg.State = filepath.Join(folder, "absent")
 	f.server.Apply(f.cfg, nil)
-	if code, text := f.admin().status("POST", "/api/config", body); code != http.StatusConflict || !strings.Contains(text, "systemctl reload") {
+	if code, text := f.admin().status("POST", "/api/config", body); code != http.StatusConflict || !strings.Contains(text, "livenessd restart") {
 		t.Errorf("%d %s", code, text)
 	}
 	// One that isn't there yet is made.

@@ -225,7 +225,7 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request, _ caller) {
 		}
 	}
 	if err != nil {
-		refuse(w, http.StatusConflict, (&Error{"write the configuration", err, ""}).Error(), "as root, write the text into "+path+", then: systemctl reload livenessd")
+		refuse(w, http.StatusConflict, (&Error{"write the configuration", err, ""}).Error(), "as root, write the text into "+path+", then: livenessd restart")
 		return
 	}
 	s.log.Load().Warn("a technician changed the configuration", "file", path)
