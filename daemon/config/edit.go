@@ -201,6 +201,9 @@ func unquoted(key string) string {
 	return key
 }
 
+// maxTable bounds what Difference compares: 16 MiB of it.
+const maxTable = 4 << 20
+
 // Difference shows what an edit takes away and adds, line by line with those around it, each behind "- ", "+ " or two blanks, and "…" where
 // lines were left out. It is empty for no difference.
 func Difference(before, after []byte) string {
@@ -224,7 +227,16 @@ func Difference(before, after []byte) string {
 		tail++
 	}
 	x, y := a[start:len(a)-tail], b[start:len(b)-tail]
-	// The longest common part of what is left, as a table of lengths. It is bounded, as a configuration is.
+	// The longest common part of what is left, as a table of lengths. Of two large files that have next to nothing in common all lines go and all come.
+	if len(x)*len(y) > maxTable {
+		for _, t := range x {
+			all = append(all, line{'-', t})
+		}
+		for _, t := range y {
+			all = append(all, line{'+', t})
+		}
+		x, y = nil, nil
+	}
 	table := make([][]int32, len(x)+1)
 	for i := range table {
 		table[i] = make([]int32, len(y)+1)

@@ -102,6 +102,11 @@ func TestDifferenceShowsWhatChanges(t *testing.T) {
 	if got := Difference(nil, []byte("a: 1\n")); got != "+ a: 1\n" {
 		t.Errorf("of a new file: %q", got)
 	}
+	// Two files of as many lines as there may be, which have none in common: a table of them would take gigabytes.
+	a, b := strings.Repeat("#\n", MaxFile/2), strings.Repeat("#a\n", MaxFile/3)
+	if got := Difference([]byte(a), []byte(b)); strings.Count(got, "- #") != MaxFile/2 || strings.Count(got, "+ #a") != MaxFile/3 {
+		t.Errorf("of large files: %d bytes", len(got))
+	}
 }
 
 func FuzzEdit(f *testing.F) {

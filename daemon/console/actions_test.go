@@ -312,6 +312,7 @@ func TestAnotherModeIsTriedAndTakenBack(t *testing.T) {
 		want       int
 	}{
 		"another device":   {"front", `{"changes":[{"path":["path"],"value":"/dev/video9"}]}`, 400},
+		"a virtual one":    {"front", `{"changes":[{"path":["allow_virtual"],"value":true}]}`, 400},
 		"what can't be":    {"front", `{"changes":[{"path":["rotate"],"value":45}]}`, 400},
 		"nobody's camera":  {"back", `{"changes":[]}`, 404},
 		"an unknown thing": {"front", `{"changes":[{"path":["colour"],"value":"red"}]}`, 400},

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"syscall"
 
 	"github.com/livenessd/livenessd/daemon/config"
@@ -329,14 +330,22 @@ func (s *Server) try(w http.ResponseWriter, r *http.Request, _ caller) {
 		c, err = config.Parse("the configuration", text)
 	}
 	now := c.Cameras[name]
-	if err == nil && (now.Path != was.Path || now.Role != was.Role || now.Pair != was.Pair) {
-		err = errors.New("another device, role or pair can't be tried: change the configuration")
+	if err == nil && !reflect.DeepEqual(now, triable(was, now)) {
+		err = errors.New("only how a camera is used can be tried, not which one it is or may be: change the configuration")
 	}
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
 	s.attempt(w, r, name, now, true)
+}
+
+// triable is a camera that is used as now says, and else is what it was: whoever may write the configuration decides whose pictures count.
+func triable(was, now config.Camera) config.Camera {
+	was.Format, was.Size, was.FPS = now.Format, now.Size, now.FPS
+	was.Rotate, was.Mirror, was.Region = now.Rotate, now.Mirror, now.Region
+	was.Controls, was.Exposure = now.Controls, now.Exposure
+	return was
 }
 
 // untry goes back to what the configuration says.
