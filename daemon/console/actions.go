@@ -211,7 +211,7 @@ func (s *Server) give(w http.ResponseWriter, path string) {
 	defer f.Close()
 	info, err := f.Stat()
 	if err == nil && info.Size() > maxBundle {
-		err = errLong
+		err = errLarge
 	}
 	if err != nil {
 		fail(w, http.StatusServiceUnavailable, &Error{"make a bundle", err, "run `sudo livenessd doctor --bundle FILE`"})

@@ -29,6 +29,7 @@ import (
 	"github.com/livenessd/livenessd/camera"
 	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/daemon/web"
 )
 
 const (
@@ -38,6 +39,11 @@ const (
 	writeTime  = 10 * time.Second
 	idleTime   = time.Minute
 	maxHeader  = 16 << 10
+	// maxConns bounds the connections, and maxConnsEach those of one address.
+	maxConns     = 96
+	maxConnsEach = 48
+	// sendBuffer bounds what the kernel keeps for a viewer that is slow: pictures that are late are of no use.
+	sendBuffer = 128 << 10
 	// listenAgain is how long after a listener couldn't be had it is tried again.
 	listenAgain = 15 * time.Second
 )
@@ -168,8 +174,8 @@ func Check(c config.Config) error {
 		return err
 	}
 	if c.Console.TLS() {
-		if _, err := newCertificate(c.Console).load(); err != nil {
-			return err
+		if _, err := (&Server{}).certificate(c.Console).Load(); err != nil {
+			return uncertified(c.Console, err)
 		}
 	}
 	return nil
@@ -202,6 +208,31 @@ func (s *Server) Run(ctx context.Context) {
 	}
 }
 
+// certificate is what TLS shows by a configuration.
+func (s *Server) certificate(c config.Console) *web.Certificate {
+	said := ""
+	return web.NewCertificate(c.CertFile, c.KeyFile, func(err error) {
+		if err == nil {
+			said = ""
+			return
+		}
+		if err = uncertified(c, err); err.Error() != said {
+			said = err.Error()
+			s.log.Load().Warn("the console goes on with the certificate that it had", "error", err, "hint", daemon.Hint(err))
+		}
+	})
+}
+
+// uncertified is that a certificate can't be used.
+func uncertified(c config.Console, err error) error {
+	e := &Error{"read the certificate " + c.CertFile + " and its key " + c.KeyFile, err, ""}
+	var p *web.Problem
+	if errors.As(err, &p) {
+		e.Err, e.hint = p.Err, p.Hint()
+	}
+	return e
+}
+
 // await waits for another configuration, ctx's end or a time; 0 is for ever.
 func (s *Server) await(ctx context.Context, limit time.Duration) {
 	var over <-chan time.Time
@@ -221,17 +252,17 @@ func (s *Server) await(ctx context.Context, limit time.Duration) {
 func (s *Server) serve(ctx context.Context, a *access) error {
 	var secure *tls.Config
 	if a.TLS() {
-		c := newCertificate(a.Console)
-		if _, err := c.load(); err != nil {
-			return err
+		c := s.certificate(a.Console)
+		if _, err := c.Load(); err != nil {
+			return uncertified(a.Console, err)
 		}
-		secure = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: []string{"http/1.1"}}
+		secure = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.Get, NextProtos: []string{"http/1.1"}}
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.Listen)
 	if err != nil {
 		return &Error{"listen on " + a.Listen, err, "another program, or another livenessd, has that port: name another one with console.listen"}
 	}
-	door := newDoor(l)
+	door := web.NewDoor(l, web.DoorOptions{Most: maxConns, Each: maxConnsEach, Buffer: sendBuffer})
 	if at, is := l.Addr().(*net.TCPAddr); is {
 		s.bound.Store(at)
 	}
@@ -239,7 +270,7 @@ func (s *Server) serve(ctx context.Context, a *access) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	server := &http.Server{Handler: s.handler, ReadHeaderTimeout: headerTime, ReadTimeout: bodyTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(s.log.Load().Handler(), slog.LevelDebug), ConnState: door.state, TLSConfig: secure,
+		ErrorLog: slog.NewLogLogger(s.log.Load().Handler(), slog.LevelDebug), ConnState: door.State, TLSConfig: secure,
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	server.Protocols = new(http.Protocols)
 	server.Protocols.SetHTTP1(true) // each stream is a connection, and bounded as one

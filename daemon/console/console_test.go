@@ -461,8 +461,8 @@ func TestTokensThatCannotBeUsedKeepTheConsoleClosed(t *testing.T) {
 			c.Console.TokenFile = secret(t, "long", strings.Repeat("x", 2000))
 		}, "longer than 1024 bytes"},
 		"the same":    {func(t *testing.T, c *config.Config) { c.Console.ViewTokenFile = c.Console.TokenFile }, "the same as the other one"},
-		"a folder":    {func(t *testing.T, c *config.Config) { c.Console.TokenFile = t.TempDir() }, "not a regular file"},
-		"everybody's": {func(t *testing.T, c *config.Config) { exposed(t, c.Console.TokenFile) }, "others can read it"},
+		"a folder":    {func(t *testing.T, c *config.Config) { c.Console.TokenFile = t.TempDir() }, "it isn't a regular file"},
+		"everybody's": {func(t *testing.T, c *config.Config) { exposed(t, c.Console.TokenFile) }, "everybody can read or change the token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := settings(t)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/livenessd/livenessd/daemon"
+	"github.com/livenessd/livenessd/daemon/web"
 )
 
 // policy is the page's Content-Security-Policy: its own files, its own requests, and pictures that its script has made of what it got.
@@ -68,7 +69,7 @@ func hostAllowed(a *access, r *http.Request) bool {
 		return true
 	}
 	local, is := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	return is && remote(local.String()) == whose(at)
+	return is && web.Remote(local.String()) == web.Whose(at)
 }
 
 // hostname is the name or address in a Host header, in lower case.
@@ -157,7 +158,7 @@ var errToken = errors.New("the token is wrong")
 
 // guess asks try with care: who is wrong too often isn't heard for a while.
 func (s *Server) guess(w http.ResponseWriter, r *http.Request, try func(tokens) (Role, error)) (Role, bool) {
-	from := remote(r.RemoteAddr)
+	from := web.Remote(r.RemoteAddr)
 	if left := s.lock.left(from); left > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(left/time.Second)+1))
 		refuse(w, http.StatusTooManyRequests, "too many wrong tokens: try again later", "`livenessd console` prints a link that logs in all the same")
@@ -230,7 +231,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	}
 	cookie := s.sessions.begin(role, by)
 	http.SetCookie(w, &http.Cookie{Name: cookieName(r), Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
-	s.log.Load().Info("somebody logged in at the console", "role", role, "address", remote(r.RemoteAddr))
+	s.log.Load().Info("somebody logged in at the console", "role", role, "address", web.Remote(r.RemoteAddr))
 	_, until := s.sessions.find(cookie)
 	s.write(w, sessionDocument{Role: role, Expires: until})
 }

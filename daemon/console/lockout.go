@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/livenessd/livenessd/daemon/web"
 )
 
 const (
@@ -34,23 +36,12 @@ func newLockout(now func() time.Time) *lockout {
 	return &lockout{now: now, by: map[netip.Addr]*guesses{}}
 }
 
-// whose is what counts as one guesser: an address, or the network that one household has.
-func whose(a netip.Addr) netip.Addr {
-	a = a.Unmap().WithZone("")
-	if a.Is6() && !a.IsLoopback() {
-		if p, err := a.Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return a
-}
-
 // left is how long an address must wait; 0: it may try. Where more addresses guess than can be remembered, new ones wait.
 func (l *lockout) left(a netip.Addr) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	g := l.by[whose(a)]
+	g := l.by[web.Whose(a)]
 	if g == nil {
 		if len(l.by) >= maxGuessers {
 			l.sweep(now)
@@ -67,7 +58,7 @@ func (l *lockout) left(a netip.Addr) time.Duration {
 func (l *lockout) wrong(a netip.Addr) (locked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now, key := l.now(), whose(a)
+	now, key := l.now(), web.Whose(a)
 	g := l.by[key]
 	if g == nil {
 		if len(l.by) >= maxGuessers {
@@ -98,7 +89,7 @@ func (l *lockout) wrong(a netip.Addr) (locked bool) {
 func (l *lockout) right(a netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.by, whose(a))
+	delete(l.by, web.Whose(a))
 }
 
 // sweep forgets whom nothing is held against any more. mu is held.

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/livenessd/livenessd/daemon"
 	"github.com/livenessd/livenessd/daemon/config"
 )
 
@@ -392,11 +394,15 @@ func TestWithTLSCookiesAreForTLSAlone(t *testing.T) {
 func TestACertificateIsRenewedWhileItRuns(t *testing.T) {
 	folder := t.TempDir()
 	cert, key := selfSigned(t, folder, 1)
-	c := newCertificate(config.Console{CertFile: cert, KeyFile: key})
+	var log strings.Builder
+	s, err := New(Options{View: daemon.NewView(time.Now), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.certificate(config.Console{CertFile: cert, KeyFile: key})
 	get := func() *tls.Certificate {
 		t.Helper()
-		c.looked = time.Time{}
-		k, err := c.get(nil)
+		k, err := c.Get(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -412,7 +418,21 @@ func TestACertificateIsRenewedWhileItRuns(t *testing.T) {
 	if !bytes.Equal(get().Certificate[0], first.Certificate[0]) {
 		t.Error("what can't be used replaces what can")
 	}
+	get()
+	if said := log.String(); strings.Count(said, "goes on with the certificate that it had") != 1 {
+		t.Errorf("it isn't said once: %s", said)
+	}
+	// Rights say nothing of when a file was changed.
 	selfSigned(t, folder, 2)
+	if err := os.Chmod(key, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(get().Certificate[0], first.Certificate[0]) {
+		t.Error("a key that everybody can read is taken")
+	}
+	if err := os.Chmod(key, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if bytes.Equal(get().Certificate[0], first.Certificate[0]) {
 		t.Error("a new one isn't taken")
 	}

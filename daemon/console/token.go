@@ -1,7 +1,6 @@
 package console
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -9,16 +8,14 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/daemon/web"
 )
 
 // Role is what somebody may do.
@@ -31,8 +28,6 @@ const (
 )
 
 const (
-	minToken = 16
-	maxToken = 1 << 10
 	// TokenFile lies in the folder that the configuration calls state, where no other file is named.
 	TokenFile = "console.token"
 	// TokenCredential is the name of systemd's credential for the token.
@@ -42,12 +37,10 @@ const (
 
 // Errors that are told apart.
 var (
-	errShort   = fmt.Errorf("shorter than %d characters", minToken)
-	errLong    = fmt.Errorf("longer than %d bytes", maxToken)
-	errExposed = errors.New("others can read it")
-	errNoFile  = errors.New("not a regular file")
-	errSame    = errors.New("the viewing token is the same as the other one")
-	errLink    = errors.New("the link isn't one of this device, is older than five minutes, or was used")
+	errLarge  = errors.New("it is too large")
+	errNoFile = errors.New("not a regular file")
+	errSame   = errors.New("the viewing token is the same as the other one")
+	errLink   = errors.New("the link isn't one of this device, is older than five minutes, or was used")
 )
 
 // tokens are what logs in. Their digests are compared, so that neither content nor length shows in the time that takes.
@@ -123,42 +116,14 @@ func readTokens(c config.Config) (tokens, error) {
 	return t, nil
 }
 
-// ReadToken reads a token of a file: its content without blanks and line ends around it.
-func ReadToken(path string) (_ []byte, err error) {
-	fail := func(err error, hint string) ([]byte, error) {
-		var p *fs.PathError
-		if errors.As(err, &p) {
-			err = p.Err // the path is in the operation
-		}
-		return nil, &Error{"read the token " + path, err, hint}
+// ReadToken reads a token of a file.
+func ReadToken(path string) ([]byte, error) {
+	b, err := web.Token(path)
+	var p *web.Problem
+	if errors.As(err, &p) {
+		return nil, &Error{"read the token " + path, p.Err, p.Hint()}
 	}
-	const whose = "only livenessd's user, and a group that it is in, may read the file"
-	// A pipe without a writer would block here for ever.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return fail(err, "the user that livenessd runs as must be able to read it; "+whose)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return fail(err, "")
-	case !info.Mode().IsRegular():
-		return fail(errNoFile, "name a file that holds the token and nothing else")
-	case info.Mode().Perm()&0o007 != 0:
-		return fail(errExposed, "chmod o= "+path+"; if others use this machine, write another token into it")
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxToken+1))
-	switch {
-	case err != nil:
-		return fail(err, "")
-	case len(b) > maxToken:
-		return fail(errLong, "name a file that holds the token and nothing else")
-	}
-	if b = bytes.TrimSpace(b); len(b) < minToken {
-		return fail(errShort, "openssl rand -hex 32 makes one that nobody guesses")
-	}
-	return b, nil
+	return b, err
 }
 
 // makeToken makes a token's file, whole or not at all, where there is none.

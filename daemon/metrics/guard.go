@@ -4,21 +4,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
-	"syscall"
 
 	"github.com/livenessd/livenessd/daemon/config"
-)
-
-const (
-	minToken = 16
-	maxToken = 1 << 10
+	"github.com/livenessd/livenessd/daemon/web"
 )
 
 // Error is trouble with what is served, and what a technician should do.
@@ -35,42 +27,13 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Hint() string { return e.hint }
 
 // readToken reads what whoever asks must have. It is read at each request, so that it can be changed without a restart.
-func readToken(path string) (token []byte, err error) {
-	fail := func(err error, hint string) ([]byte, error) {
-		var p *os.PathError
-		if errors.As(err, &p) {
-			err = p.Err // the path is in the operation
-		}
-		return nil, &Error{"token_file " + path, err, hint}
+func readToken(path string) ([]byte, error) {
+	token, err := web.Token(path)
+	var p *web.Problem
+	if errors.As(err, &p) {
+		return nil, &Error{"token_file " + path, p.Err, p.Hint()}
 	}
-	// A pipe without a writer would block here for ever.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return fail(err, "put a token there that livenessd's user can read: openssl rand -hex 32")
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return fail(err, "")
-	}
-	const only = "name a file that holds a token and nothing else: openssl rand -hex 32"
-	if !info.Mode().IsRegular() {
-		return fail(errors.New("it isn't a regular file"), only)
-	}
-	if info.Mode().Perm()&0o006 != 0 {
-		return fail(errors.New("everybody can read or change the token"), "chmod o= "+path)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxToken+1))
-	token = []byte(strings.TrimSpace(string(b)))
-	switch {
-	case err != nil:
-		return fail(err, "")
-	case len(b) > maxToken:
-		return fail(fmt.Errorf("the token is longer than %d bytes", maxToken), only)
-	case len(token) < minToken:
-		return fail(fmt.Errorf("the token is shorter than %d characters, so that it could be guessed", minToken), only)
-	}
-	return token, nil
+	return token, err
 }
 
 // guard lets through who may ask: with a token file whoever has the token, and without one whoever asks this machine by an address or as localhost: a page

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/livenessd/livenessd/daemon/config"
+	"github.com/livenessd/livenessd/daemon/web"
 )
 
 // ErrExposed is why profiles aren't shown.
@@ -41,7 +42,7 @@ func Profiles(address string, log *slog.Logger) (end func(), err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		in := few(l, asking)
+		in := web.NewDoor(l, web.DoorOptions{Most: asking})
 		if err := serve(ctx, in, in, guard(config.Metrics{}, nil, mux), heading, profiling, log); err != nil {
 			log.Warn("profiles can't be shown any more", "error", err)
 		}

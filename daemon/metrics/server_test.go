@@ -20,7 +20,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -331,45 +330,6 @@ func TestSlowAndGreedyConnectionsAreCutOff(t *testing.T) {
 	}
 	if b, _ := io.ReadAll(c); len(b) > 0 && !bytes.Contains(b, []byte("431")) {
 		t.Errorf("%s", b)
-	}
-}
-
-func TestWhoGoesForOneMore(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := few(l, 3)
-	defer c.Close()
-	come := func() *guest {
-		t.Helper()
-		out, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { out.Close() })
-		in, err := c.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return in.(*guest)
-	}
-	a, b, d := come(), come(), come()
-	c.state(a, http.StateIdle)
-	e := come() // for b, the oldest that hasn't asked
-	c.state(tls.Server(d, nil), http.StateIdle)
-	c.state(e, http.StateIdle)
-	f := come() // all have asked: for a
-	if !slices.Equal(c.open, []*guest{d, e, f}) {
-		t.Errorf("%d are there", len(c.open))
-	}
-	for _, gone := range []*guest{a, b} {
-		if _, err := gone.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("%v", err)
-		}
-	}
-	if err := errors.Join(e.Close(), d.Close(), f.Close()); err != nil || len(c.open) != 0 {
-		t.Errorf("%v, %d are there", err, len(c.open))
 	}
 }
 
