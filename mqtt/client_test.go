@@ -429,7 +429,7 @@ func TestPausesGrowToAMinuteAndAreDrawnFromAllOfIt(t *testing.T) {
 			}
 		}
 	}
-	if got := backoff(1<<40, 0.5); got != 30*time.Second {
+	if got := backoff(1<<30, 0.5); got != 30*time.Second {
 		t.Errorf("much later: %v", got)
 	}
 	// The client asks for the next longer one each time.
